@@ -1,0 +1,3 @@
+"""Ripstop: a service mesh that you can pip install."""
+
+__version__ = "0.1.0"

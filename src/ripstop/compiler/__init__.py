@@ -1,0 +1,1 @@
+"""(Topology, Node) -> Snapshot. Pure: equal worlds give equal bytes."""

@@ -1,0 +1,1 @@
+"""What each policy becomes in Envoy resources, a file each."""

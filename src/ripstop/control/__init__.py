@@ -1,0 +1,1 @@
+"""What changed, for whom, in which order. Pure."""

@@ -1,0 +1,1 @@
+"""A small shop of services with faults and load, to watch all of it work."""

@@ -1,0 +1,1 @@
+"""Documents and what they mean together: pure, no input or output."""

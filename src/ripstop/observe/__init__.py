@@ -1,0 +1,1 @@
+"""Golden signals, metrics and logs."""

@@ -1,0 +1,1 @@
+"""Starts and tends a data plane beside an application."""

@@ -1,0 +1,1 @@
+"""Where services and endpoints come from."""

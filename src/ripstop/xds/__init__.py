@@ -1,0 +1,1 @@
+"""The public protocol: messages, snapshots, and the ADS state machines. Pure."""
