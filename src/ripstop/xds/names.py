@@ -72,6 +72,11 @@ def parse_outbound_routes(name: str) -> ServiceId | None:
     return ServiceId(parts[1], parts[2]) if len(parts) == 3 and parts[0] == "out" else None
 
 
+def upstream_routes(service: ServiceId, port: int) -> str:
+    """The RouteConfiguration of a local port that leads to a service's port, whatever its Host."""
+    return f"upstream/{service.namespace}/{service.name}/{port}"
+
+
 def scope(host: str) -> str:
     """The ScopedRouteConfiguration of one host name."""
     return f"scope/{host}"
@@ -95,3 +100,8 @@ def gateway_routes(port: int, hostname: str) -> str:
 def listener_certificate(name: str) -> str:
     """The Secret with a gateway listener's certificate."""
     return f"tls/{name}"
+
+
+def target_sni(port: int) -> str:
+    """The SNI that asks a peer's sidecar for another port of its application than the registered one."""
+    return f"port-{port}.ripstop"

@@ -38,7 +38,7 @@ _MODULES: dict[str, str] = {
     _CONFIG + "core.v3.address": "Address SocketAddress Pipe EnvoyInternalAddress BindConfig",
     _CONFIG + "core.v3.base": (
         "Node Locality Metadata RuntimeFractionalPercent RuntimeUInt32 HeaderValue HeaderValueOption DataSource"
-        " TransportSocket RequestMethod RoutingPriority"
+        " TransportSocket RequestMethod RoutingPriority TrafficDirection"
     ),
     _CONFIG + "core.v3.config_source": (
         "ConfigSource AggregatedConfigSource SelfConfigSource ApiConfigSource ApiVersion PathConfigSource"
@@ -127,6 +127,7 @@ _MODULES: dict[str, str] = {
     _EXT + "filters.http.grpc_stats.v3.config": "GrpcStats=FilterConfig",
     _EXT + "request_id.uuid.v3.uuid": "UuidRequestId=UuidRequestIdConfig",
     # Types.
+    "envoy.type.v3.http": "CodecClientType",
     "envoy.type.v3.percent": "Percent FractionalPercent",
     "envoy.type.v3.range": "Int64Range Int32Range",
     "envoy.type.v3.token_bucket": "TokenBucket",

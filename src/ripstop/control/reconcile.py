@@ -1,0 +1,173 @@
+"""What the mesh is made of right now, and the next topology when that changes.
+
+Sans-I/O: the rim steps events in, and asks for a topology when it wants one (so that many events make one generation).
+Leases are monotonic deadlines that the rim's clock is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ripstop import model
+from ripstop.ids import NodeId
+from ripstop.model import Document
+from ripstop.model.topology import Topology
+from ripstop.model.workload import Endpoint, Registration
+
+LookedUpAnswers = Mapping[str, tuple[Endpoint, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentsChanged:
+    """The whole set of documents is now this one; they were parsed and checked."""
+
+    documents: tuple[Document, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An agent told of its instance, or renewed it; `now` is monotonic seconds."""
+
+    registration: Registration
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deregistered:
+    """An agent took its instance away."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class LeasesExpired:
+    """Time passed: whatever was not renewed by `now` (monotonic seconds) is gone."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """DNS answered; `answers` stand in for all earlier ones."""
+
+    answers: LookedUpAnswers
+
+
+Event = DocumentsChanged | Registered | Deregistered | LeasesExpired | LookedUp
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an event did: whether a new topology is due, which registrations came or changed, and which went."""
+
+    is_changed: bool = False
+    stored: tuple[Registration, ...] = ()
+    gone: tuple[NodeId, ...] = ()
+
+
+NOTHING = Effect()
+
+
+class Reconciler:
+    """Holds documents, registrations with their leases and DNS answers; makes topologies of them."""
+
+    def __init__(self, *, generation: int = 0) -> None:
+        self.documents: tuple[Document, ...] = ()
+        self.registrations: dict[NodeId, Registration] = {}
+        self.looked_up: LookedUpAnswers = {}
+        self.topology = Topology(generation=generation)
+        self._deadlines: dict[NodeId, float] = {}
+        self._is_dirty = False
+        self._needs_all = True
+        self._shape: frozenset[object] = frozenset()
+
+    def step(self, event: Event) -> Effect:
+        """Take one event in. The topology stays as it is until `reconcile`."""
+        match event:
+            case DocumentsChanged(documents):
+                self.documents, self._is_dirty, self._needs_all = documents, True, True
+                return Effect(is_changed=True)
+            case Registered(registration, now):
+                return self._register(registration, now)
+            case Deregistered(node):
+                return self._forget((node,))
+            case LeasesExpired(now):
+                return self._forget(tuple(n for n, deadline in self._deadlines.items() if deadline < now))
+            case LookedUp(answers):
+                return self._look_up(answers)
+
+    def reconcile(self) -> Topology | None:
+        """The next topology, or None when nothing changed since the last. Instances that only move take the cheap path."""
+        if not self._is_dirty:
+            return None
+        self.topology = self._resolve_all() if self._changes_services() else self._resolve_endpoints()
+        self._is_dirty = self._needs_all = False
+        self._shape = _shape(self.registrations)
+        return self.topology
+
+    def next_deadline(self) -> float | None:
+        """The monotonic second at which the first lease ends; None without leases."""
+        return min(self._deadlines.values(), default=None)
+
+    def lease_of(self, node: NodeId) -> float | None:
+        """The monotonic second at which a node's lease ends."""
+        return self._deadlines.get(node)
+
+    def _changes_services(self) -> bool:
+        return self._needs_all or _shape(self.registrations) != self._shape
+
+    def _resolve_all(self) -> Topology:
+        return model.resolve(
+            self.documents,
+            tuple(self.registrations.values()),
+            self.looked_up,
+            generation=self.topology.generation + 1,
+            previous=self.topology,
+        )
+
+    def _resolve_endpoints(self) -> Topology:
+        return model.resolve_endpoints(
+            self.topology,
+            tuple(self.registrations.values()),
+            self.looked_up,
+            generation=self.topology.generation + 1,
+        )
+
+    def _register(self, registration: Registration, now: float) -> Effect:
+        node = registration.node
+        self._deadlines[node] = now + registration.lease_s
+        registration = replace(registration, expires_at=0.0)
+        if self.registrations.get(node) == registration:
+            return NOTHING
+        self.registrations[node] = registration
+        self._is_dirty = True
+        return Effect(is_changed=True, stored=(registration,))
+
+    def _forget(self, nodes: tuple[NodeId, ...]) -> Effect:
+        gone = tuple(node for node in nodes if self.registrations.pop(node, None) is not None)
+        for node in nodes:
+            self._deadlines.pop(node, None)
+        self._is_dirty = self._is_dirty or bool(gone)
+        return Effect(is_changed=bool(gone), gone=gone)
+
+    def _look_up(self, answers: LookedUpAnswers) -> Effect:
+        if dict(answers) == dict(self.looked_up):
+            return NOTHING
+        self.looked_up, self._is_dirty = dict(answers), True
+        return Effect(is_changed=True)
+
+
+def _shape(registrations: Mapping[NodeId, Registration]) -> frozenset[object]:
+    """What services can be told from registrations: while it stays, only endpoints can have changed."""
+    return frozenset(
+        (
+            r.node.service_id,
+            r.kind,
+            r.app_port,
+            r.inbound_port > 0,
+            r.protocol,
+            frozenset(r.all_labels().items()),
+        )
+        for r in registrations.values()
+    )
