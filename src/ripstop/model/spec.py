@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Strict, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from ripstop.model.yaml_text import Path
+
+
+Item = TypeVar("Item")
+Items = Annotated[tuple[Item, ...], Strict(False)]
+"""A list in a document, kept as a tuple."""
 
 
 class Issue(NamedTuple):
@@ -28,7 +33,9 @@ class Issue(NamedTuple):
 class Spec(BaseModel):
     """The base of all that an operator writes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, alias_generator=to_camel, use_attribute_docstrings=True
+    )
 
     def issues(self) -> Iterator[Issue]:
         """What does not hold between the fields of this model."""
