@@ -72,7 +72,8 @@ NOTHING = Effect()
 class Reconciler:
     """Holds documents, registrations with their leases and DNS answers; makes topologies of them."""
 
-    def __init__(self, *, generation: int = 0) -> None:
+    def __init__(self, *, trust_domain: str, generation: int = 0) -> None:
+        self.trust_domain = trust_domain
         self.documents: tuple[Document, ...] = ()
         self.registrations: dict[NodeId, Registration] = {}
         self.looked_up: LookedUpAnswers = {}
@@ -124,6 +125,7 @@ class Reconciler:
             self.looked_up,
             generation=self.topology.generation + 1,
             previous=self.topology,
+            trust_domain=self.trust_domain,
         )
 
     def _resolve_endpoints(self) -> Topology:
@@ -132,6 +134,7 @@ class Reconciler:
             tuple(self.registrations.values()),
             self.looked_up,
             generation=self.topology.generation + 1,
+            documents=self.documents,
         )
 
     def _register(self, registration: Registration, now: float) -> Effect:

@@ -138,5 +138,3 @@ def path_text(path: Path) -> str:
 def model_of(kind: str) -> type[BaseModel]:
     """The model of a kind's content."""
     return KINDS[kind].model
-
-

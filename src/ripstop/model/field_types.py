@@ -64,7 +64,9 @@ PositiveDuration = Annotated[float, BeforeValidator(_duration), AfterValidator(_
 
 def _label(text: str) -> str:
     if not is_label(text):
-        raise wrong("this is not a name", "use a-z, 0-9 and '-', at most 63 characters, letter or digit at both ends")
+        raise wrong(
+            "this is not a name", "use a-z, 0-9 and '-', at most 63 characters, letter or digit at both ends"
+        )
     return text
 
 
@@ -76,7 +78,9 @@ def _object_name(text: str) -> str:
 
 def _hostname(text: str) -> str:
     if len(text) > 253 or not _HOSTNAME.fullmatch(text):
-        raise wrong("this is not a hostname", "write it in lower case, like shop.example.com or *.example.com")
+        raise wrong(
+            "this is not a hostname", "write it in lower case, like shop.example.com or *.example.com"
+        )
     if not text.startswith("*") and _is_address(text):
         raise wrong("an IP address is not a hostname", "use a DNS name")
     return text
@@ -123,7 +127,9 @@ def _method(text: str) -> str:
 def _regex(text: str) -> str:
     for pattern, what in _NOT_RE2:
         if pattern.search(re.sub(r"\\\\|\[[^\]]*\]", "", text)):
-            raise wrong(f"the expression has {what}, which RE2 does not", "write it without, or as several matches")
+            raise wrong(
+                f"the expression has {what}, which RE2 does not", "write it without, or as several matches"
+            )
     try:
         re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:

@@ -78,7 +78,9 @@ class Fraction(Spec):
     def issues(self) -> Iterator[Issue]:
         """A share is at most the whole."""
         if self.numerator > self.denominator:
-            yield Issue(("numerator",), "the share is more than the whole", f"write at most {self.denominator}")
+            yield Issue(
+                ("numerator",), "the share is more than the whole", f"write at most {self.denominator}"
+            )
 
 
 class MirrorBackend(ObjectRef):
@@ -193,7 +195,7 @@ class Filter(Spec):
 
 def filter_issues(filters: tuple[Filter, ...]) -> Iterator[Issue]:
     """What may not stand together in one list of filters."""
-    kinds = [filter.type for filter in filters]
+    kinds = [item.type for item in filters]
     for index, kind in enumerate(kinds):
         if kind != "RequestMirror" and kind in kinds[:index]:
             yield Issue(("filters", index, "type"), f"{kind} is given twice", "put both into one filter")

@@ -240,7 +240,9 @@ class TlsValidation(Spec):
 
     ca_certificate_refs: Items[CaRef] = ()
     """ConfigMaps with the authorities to trust."""
-    well_known_ca_certificates: Literal["System"] | None = Field(default=None, alias="wellKnownCACertificates")
+    well_known_ca_certificates: Literal["System"] | None = Field(
+        default=None, alias="wellKnownCACertificates"
+    )
     """The authorities that the system trusts."""
     hostname: PreciseHostname
     """The name asked for (SNI) and checked."""
@@ -297,7 +299,9 @@ class SecretBody(Spec):
         """Both parts are there and are PEM."""
         for key, marker in (("tls.crt", "CERTIFICATE"), ("tls.key", "PRIVATE KEY")):
             if f"{marker}-----" not in self.pem(key):
-                yield Issue(("data",), f"{key} is not there, or is no PEM text", f"write {key}, base64 of PEM")
+                yield Issue(
+                    ("data",), f"{key} is not there, or is no PEM text", f"write {key}, base64 of PEM"
+                )
 
     def pem(self, key: str) -> str:
         """One part as text; empty when it is not there or not readable."""

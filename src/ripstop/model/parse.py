@@ -57,7 +57,9 @@ class _Reader:
             self._fault((), "a document is a mapping", "start with apiVersion, kind, metadata", _shown(value))
             return None
         if value.get("kind") == "List" and isinstance(value.get("items"), list):
-            self._fault(("kind",), "a List is not read", "write the items as documents of their own, split by ---")
+            self._fault(
+                ("kind",), "a List is not read", "write the items as documents of their own, split by ---"
+            )
             return None
         self.title = _title(value)
         envelope = self._envelope(value)
@@ -92,7 +94,11 @@ class _Reader:
             return None
         kind = KINDS.get(name)
         if kind is None:
-            cure = "it is planned; remove it for now" if name in PLANNED else _nearest(name, list(KINDS), "write ")
+            cure = (
+                "it is planned; remove it for now"
+                if name in PLANNED
+                else _nearest(name, list(KINDS), "write ")
+            )
             self._fault(("kind",), "this kind is not known", cure or f"use one of {', '.join(KINDS)}", name)
         elif isinstance(version, str) and version not in kind.api_versions:
             cure = f"write {' or '.join(kind.api_versions)}"
@@ -191,7 +197,9 @@ _BOUNDS = {
 
 def _nearest(word: str, known: list[str], before: str) -> str:
     found = difflib.get_close_matches(word, known, 1)
-    return f"{before}{found[0]}?" if found and before.startswith("did") else (before + found[0] if found else "")
+    return (
+        f"{before}{found[0]}?" if found and before.startswith("did") else (before + found[0] if found else "")
+    )
 
 
 def _title(value: dict[str, Any]) -> str:
@@ -205,4 +213,3 @@ def _shown(value: Any) -> str:
     text = "nothing" if value is None else value if isinstance(value, str) else repr(value)
     text = text.replace("\n", "\\n")
     return text if len(text) <= FOUND_CHARACTERS_MAX else text[:FOUND_CHARACTERS_MAX] + "…"
-

@@ -86,7 +86,9 @@ class RouteTimeouts(Spec):
     def issues(self) -> Iterator[Issue]:
         """One try takes no longer than all."""
         if self.request and self.backend_request and self.backend_request > self.request:
-            yield Issue(("backendRequest",), "one try may take longer than all of them", "lower it to `request`")
+            yield Issue(
+                ("backendRequest",), "one try may take longer than all of them", "lower it to `request`"
+            )
 
 
 class RouteRetry(Spec):
@@ -125,7 +127,9 @@ class SessionPersistence(Spec):
         """A cookie that outlives the browser needs an end."""
         lifetime = self.cookie_config.lifetime_type if self.cookie_config else "Session"
         if lifetime == "Permanent" and self.absolute_timeout is None:
-            yield Issue(("absoluteTimeout",), "a permanent cookie needs an absoluteTimeout", "write one, like 24h")
+            yield Issue(
+                ("absoluteTimeout",), "a permanent cookie needs an absoluteTimeout", "write one, like 24h"
+            )
 
 
 class HttpBackend(BackendRef):
@@ -160,7 +164,7 @@ class HttpRule(Spec):
     def issues(self) -> Iterator[Issue]:
         """Filters fit each other and the matches."""
         yield from filter_issues(self.filters)
-        redirects = any(filter.type == "RequestRedirect" for filter in self.filters)
+        redirects = any(item.type == "RequestRedirect" for item in self.filters)
         if redirects and self.backend_refs:
             yield Issue(("backendRefs",), "a redirected request reaches no backend", "remove backendRefs")
         yield from self._prefix_issues()
@@ -168,8 +172,11 @@ class HttpRule(Spec):
     def _prefix_issues(self) -> Iterator[Issue]:
         if all(match.path.type == "PathPrefix" for match in self.matches):
             return
-        for index, filter in enumerate(self.filters):
-            for key, part in (("requestRedirect", filter.request_redirect), ("urlRewrite", filter.url_rewrite)):
+        for index, item in enumerate(self.filters):
+            for key, part in (
+                ("requestRedirect", item.request_redirect),
+                ("urlRewrite", item.url_rewrite),
+            ):
                 if part and part.path and part.path.type == "ReplacePrefixMatch":
                     at = ("filters", index, key, "path", "type")
                     yield Issue(at, "only a matched prefix can be replaced", "match by PathPrefix alone")
@@ -246,9 +253,9 @@ class GrpcRule(Spec):
     def issues(self) -> Iterator[Issue]:
         """gRPC has no redirects, rewrites or CORS."""
         yield from filter_issues(self.filters)
-        for index, filter in enumerate(self.filters):
-            if filter.type in ("RequestRedirect", "URLRewrite", "CORS"):
-                yield Issue(("filters", index, "type"), f"gRPC has no {filter.type}", "remove it")
+        for index, item in enumerate(self.filters):
+            if item.type in ("RequestRedirect", "URLRewrite", "CORS"):
+                yield Issue(("filters", index, "type"), f"gRPC has no {item.type}", "remove it")
 
 
 class GrpcRouteSpec(Spec):

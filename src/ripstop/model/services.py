@@ -138,6 +138,8 @@ class ServiceSpec(Spec):
         if self.endpoints and self.selector:
             yield Issue(("selector",), "endpoints and selector are two sources", "keep one of them")
         if (self.type == "ExternalName") != (self.external_name is not None):
-            yield Issue(("externalName",), "externalName goes with type: ExternalName", "give both or neither")
+            yield Issue(
+                ("externalName",), "externalName goes with type: ExternalName", "give both or neither"
+            )
         if self.egress_gateway and self.mesh and self.type != "ExternalName":
             yield Issue(("egressGateway",), "only calls that leave the mesh have one", "write mesh: false")

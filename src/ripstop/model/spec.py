@@ -16,7 +16,6 @@ from pydantic_core import PydanticCustomError
 
 from ripstop.model.yaml_text import Path
 
-
 Item = TypeVar("Item")
 Items = Annotated[tuple[Item, ...], Strict(False)]
 """A list in a document, kept as a tuple."""

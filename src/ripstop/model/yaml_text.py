@@ -36,11 +36,10 @@ _MARKER = re.compile(r"(?:---|\.\.\.)(?:[ \t\r]|$)")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _BASED = re.compile(r"0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
-_WORDS: dict[str, bool | None] = {"": None, "~": None} | {
-    spelling: value
-    for word, value in (("null", None), ("true", True), ("false", False))
-    for spelling in (word, word.capitalize(), word.upper())
-}
+_PLAIN_WORDS: dict[str, bool | None] = {"null": None, "true": True, "false": False}
+_WORDS: dict[str, bool | None] = {"": None, "~": None}
+for _word, _value in _PLAIN_WORDS.items():
+    _WORDS |= dict.fromkeys((_word, _word.capitalize(), _word.upper()), _value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,14 +180,18 @@ class _Composer:
             if isinstance(event, MappingStartEvent | SequenceStartEvent):
                 stack.append(node)
                 if len(stack) > DEPTH_MAX:
-                    raise self._stop(node.line, f"values are nested more than {DEPTH_MAX} deep", "write it flatter")
+                    raise self._stop(
+                        node.line, f"values are nested more than {DEPTH_MAX} deep", "write it flatter"
+                    )
         return root
 
     def _node(self, event: Any) -> _Node:
         line = self.first_line + event.start_mark.line
         if isinstance(event, AliasEvent):
             if event.anchor not in self._anchors:
-                raise self._stop(line, f"the alias *{event.anchor} has no anchor", f"define &{event.anchor} before")
+                raise self._stop(
+                    line, f"the alias *{event.anchor} has no anchor", f"define &{event.anchor} before"
+                )
             return self._anchors[event.anchor]
         self._refuse_tag(event, line)
         if isinstance(event, ScalarEvent):
@@ -216,7 +219,11 @@ class _Composer:
             if key in parent.entries:
                 found = f"first at line {parent.entries[key][0]}"
                 trouble = Trouble(
-                    line=key_line, message=f"the key {key!r} is given twice", cure="keep one", path=(key,), found=found
+                    line=key_line,
+                    message=f"the key {key!r} is given twice",
+                    cure="keep one",
+                    path=(key,),
+                    found=found,
                 )
                 self.troubles.append(trouble)
             else:
@@ -225,12 +232,16 @@ class _Composer:
     def _refuse_tag(self, event: Any, line: int) -> None:
         tag = str(event.ctag) if getattr(event, "ctag", None) is not None else ""
         if tag and tag not in ("None", "tag:yaml.org,2002:str", "!"):
-            raise self._stop(line, f"the tag {tag!r} is not understood", "remove the tag: values are plain YAML")
+            raise self._stop(
+                line, f"the tag {tag!r} is not understood", "remove the tag: values are plain YAML"
+            )
 
     def _scalar(self, event: Any, line: int) -> bool | int | float | str | None:
         text: str = event.value
         if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-            raise self._stop(line, "the text has half a character (a lone surrogate)", "write the whole character")
+            raise self._stop(
+                line, "the text has half a character (a lone surrogate)", "write the whole character"
+            )
         return _core_schema(text) if event.style is None and event.ctag is None else text
 
     def expand(self, node: _Node, path: Path) -> Plain:

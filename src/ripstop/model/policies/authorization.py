@@ -52,9 +52,13 @@ class HeaderRule(Spec):
         """Exactly one; expressions are RE2."""
         ways = (self.exact, self.prefix, self.suffix, self.regex, self.present)
         if len([v for v in ways if v is not None]) != 1:
-            yield Issue((), "one way to compare must be given", "write exact, prefix, suffix, regex or present: true")
+            yield Issue(
+                (), "one way to compare must be given", "write exact, prefix, suffix, regex or present: true"
+            )
         if self.present is False:
-            yield Issue(("present",), "absence is not matched", "write present: true, or leave the header out")
+            yield Issue(
+                ("present",), "absence is not matched", "write present: true, or leave the header out"
+            )
         if self.regex is not None and (fault := regex_fault(self.regex)):
             yield Issue(("regex",), fault, "use RE2 syntax")
 

@@ -59,7 +59,9 @@ class SlowStart(Spec):
 class LoadBalancerSpec(Spec):
     """How an endpoint is chosen."""
 
-    algorithm: Literal["RoundRobin", "LeastRequest", "Random", "RingHash", "Maglev", "PeakEwma"] = "LeastRequest"
+    algorithm: Literal["RoundRobin", "LeastRequest", "Random", "RingHash", "Maglev", "PeakEwma"] = (
+        "LeastRequest"
+    )
     """The algorithm."""
     choices: int = Field(default=2, ge=2, le=100)
     """LeastRequest: of how many the least busy is taken."""
