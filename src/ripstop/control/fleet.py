@@ -118,12 +118,17 @@ class Fleet:
 
     def rollout(self, generation: int, nodes: Iterable[NodeId] | None = None) -> Rollout:
         """Who runs `generation` (or a later one), who has yet to answer, who refuses."""
-        wanted = list(self.nodes.values()) if nodes is None else [self.nodes[n] for n in nodes if n in self.nodes]
+        wanted = (
+            list(self.nodes.values()) if nodes is None else [self.nodes[n] for n in nodes if n in self.nodes]
+        )
         live = [s for s in wanted if s.generation >= generation and not s.nacks]
         refused = [(s.node, nack) for s in wanted if s.generation >= generation for nack in s.nacks]
         waiting = [s.node for s in wanted if s.generation < generation]
         return Rollout(
-            generation, tuple(sorted(s.node for s in live)), tuple(sorted(waiting)), tuple(sorted(refused, key=_first))
+            generation,
+            tuple(sorted(s.node for s in live)),
+            tuple(sorted(waiting)),
+            tuple(sorted(refused, key=_first)),
         )
 
 

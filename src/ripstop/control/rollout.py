@@ -21,7 +21,8 @@ class Difference:
     def between(cls, before: Topology, after: Topology) -> Difference:
         """Compare by identity: `model.resolve` keeps the objects of equal parts."""
         same = all(
-            getattr(before, part) is getattr(after, part) for part in ("mesh", "services", "routes", "gateways")
+            getattr(before, part) is getattr(after, part)
+            for part in ("mesh", "services", "routes", "gateways")
         )
         if not same:
             return cls(True)

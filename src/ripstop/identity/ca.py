@@ -101,10 +101,12 @@ class CertificateAuthority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(ca=False), critical=True)
             .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
             )
             .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._issuer_key.public_key()), critical=False
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._issuer_key.public_key()),
+                critical=False,
             )
             .sign(self._issuer_key, hashes.SHA256())
         )
@@ -129,19 +131,25 @@ def _checked_csr(csr_pem: bytes) -> x509.CertificateSigningRequest:
         isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
     )
     if not strong:
-        raise Refused("the key is not strong enough", cure="use ECDSA P-256 or better, or RSA of 2048 bits or more")
+        raise Refused(
+            "the key is not strong enough", cure="use ECDSA P-256 or better, or RSA of 2048 bits or more"
+        )
     return csr
 
 
 def _make_root(directory: Path, trust_domain: str, now: dt.datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"ripstop root of {trust_domain}")])
-    root = _authority(name, name, key.public_key(), trust_domain, now, ROOT_DAYS, 1).sign(key, hashes.SHA256())
+    root = _authority(name, name, key.public_key(), trust_domain, now, ROOT_DAYS, 1).sign(
+        key, hashes.SHA256()
+    )
     _write_key(directory / "root.key", key)
     _write(directory / "root.pem", _pem(root), 0o644)
 
 
-def _make_issuer(directory: Path, trust_domain: str, root: x509.Certificate, now: dt.datetime) -> x509.Certificate:
+def _make_issuer(
+    directory: Path, trust_domain: str, root: x509.Certificate, now: dt.datetime
+) -> x509.Certificate:
     root_key = serialization.load_pem_private_key((directory / "root.key").read_bytes(), None)
     assert isinstance(root_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())

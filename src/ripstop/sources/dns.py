@@ -52,7 +52,9 @@ class DnsSource:
             if self.answers != before:
                 changed(dict(self.answers))
             self._wake.clear()
-            next_due = min((self._due.get(key, 0.0) for key in self._names), default=self._clock.monotonic() + 60)
+            next_due = min(
+                (self._due.get(key, 0.0) for key in self._names), default=self._clock.monotonic() + 60
+            )
             wait = max(0.05, next_due - self._clock.monotonic())
             try:
                 await asyncio.wait_for(self._wake.wait(), wait)
