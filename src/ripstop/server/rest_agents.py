@@ -17,6 +17,7 @@ from ripstop.server.rest import Services
 from ripstop.storage import IssuedCertificate, JoinToken
 
 WAIT_MAX_S = 30.0
+RESERVED_NAMESPACE = "ripstop"
 
 
 class Enrolment(BaseModel):
@@ -43,6 +44,8 @@ def router(services: Services) -> APIRouter:
             if not is_label(part):
                 raise Refused(f"{part!r} is not a name", cure="use a-z, 0-9 and '-', at most 63 characters")
         service = ServiceId(body.namespace, body.service)
+        if body.namespace == RESERVED_NAMESPACE:
+            raise Refused(f"the namespace {body.namespace} is the control plane's own", cure="choose another")
         how = await _admit(services, request, body, service)
         issued = await asyncio.to_thread(_issue, services, body, service, how)
         return {

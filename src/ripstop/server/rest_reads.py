@@ -25,6 +25,11 @@ def router(services: Services) -> APIRouter:
     plane, documents, access = services.plane, services.documents, services.access
     routes = APIRouter()
 
+    @routes.get("/v1/trust")
+    async def trust() -> dict[str, str]:
+        """Public: who holds a join token compares this with the fingerprint in it."""
+        return {"trust_pem": plane.authority.trust_pem.decode()}
+
     @routes.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
@@ -199,10 +204,7 @@ def _service(services: Services, service: Service) -> dict[str, Any]:
         "namespace": service.id.namespace,
         "name": service.id.name,
         "hosts": list(service.hosts),
-        "ports": [
-            {"port": p.port, "name": p.name, "protocol": p.protocol, "target_port": p.target_port}
-            for p in service.ports
-        ],
+        "ports": [asdict(port) for port in service.ports],
         "endpoints_from": service.endpoints_from,
         "mesh": service.is_meshed,
         "endpoint_count": len(endpoints),

@@ -1,4 +1,4 @@
-"""Endpoints by DNS: A, AAAA and SRV, looked up again when their time to live ends. A failed look-up keeps the last answer."""
+"""Endpoints by DNS: A, AAAA and SRV, looked up again when their time to live ends. A failure keeps the last answer."""
 
 from __future__ import annotations
 
