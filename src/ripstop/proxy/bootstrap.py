@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ripstop.ids import NodeId, ServiceId, SpiffeId
@@ -27,7 +27,7 @@ class BootstrapSettings:
     sds_socket: Path
     admin_socket: Path
     metrics_port: int
-    locality: Locality = Locality()
+    locality: Locality = field(default_factory=Locality)
 
 
 def bootstrap(settings: BootstrapSettings) -> pb.Message:

@@ -70,9 +70,9 @@ class ControlClient:
         """PUT JSON."""
         return self._call("PUT", path, body, 0.0, {})
 
-    def delete(self, path: str, body: Any = None, wait_s: float = 0.0, **query: Any) -> Any:
+    def delete(self, path: str, body: Any = None, wait_s: float = 0.0) -> Any:
         """DELETE, with JSON where the route takes it."""
-        return self._call("DELETE", path, body, wait_s, query)
+        return self._call("DELETE", path, body, wait_s, {})
 
     def text(self, path: str) -> str:
         """GET a path that answers text."""
@@ -86,7 +86,9 @@ class ControlClient:
     ) -> httpx.Response:
         timeout = httpx.Timeout(READ_S + wait_s, connect=CONNECT_S)
         try:
-            response = self._client.request(method, path, json=body, params=dict(query), timeout=timeout)
+            response = self._client.request(
+                method, path, json=body, params=dict(query) or None, timeout=timeout
+            )
         except httpx.HTTPError as error:
             raise Unavailable(
                 f"the control plane does not answer on {self.place}: {str(error) or type(error).__name__}",

@@ -81,9 +81,8 @@ class SecretServer:
         try:
             while not reader.done():
                 async with self._changed:
-                    await self._changed.wait_for(
-                        lambda: reader.done() or (bool(wanted) and (self._version > sent or "" in wanted))
-                    )
+                    while not (reader.done() or (wanted and (self._version > sent or "" in wanted))):
+                        await self._changed.wait()
                     version, svid = self._version, self._svid
                     wanted.discard("")
                 known = secrets_of(svid)

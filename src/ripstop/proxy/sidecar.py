@@ -1,0 +1,275 @@
+"""A data plane and everything it needs from its agent: an identity, SDS, a bootstrap, Envoy, a registration that is
+renewed, reports. `run` puts an application beside it, `gateway` runs it alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import structlog
+
+from ripstop.errors import Refused, RipstopError, Unavailable
+from ripstop.identity import certificate_request, new_key
+from ripstop.ids import NodeId
+from ripstop.model import registration_to_json
+from ripstop.model.workload import Health, Registration
+from ripstop.proxy.bootstrap import BootstrapSettings, bootstrap
+from ripstop.proxy.control_client import ControlClient, Place
+from ripstop.proxy.envoy import Envoy
+from ripstop.proxy.golden import FILTER, PATH, Scrapes
+from ripstop.proxy.sds import SecretServer, Svid
+from ripstop.settings import Address
+from ripstop.xds import pb
+
+HEARTBEATS_PER_LEASE = 3
+REPORT_EVERY_S = 1.0
+RENEW_RETRY_S = 30.0
+ENROL_FOR_S = 20.0
+
+log = structlog.get_logger("ripstop.agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarSettings:
+    """What an agent was told. Ports that are 0 are chosen free ones."""
+
+    registration: Registration
+    place: Place
+    token: str = field(default="", repr=False)
+    access_log: Path | None = None
+    metrics_port: int = 0
+
+
+def new_instance_name() -> str:
+    """A name for an instance that was given none: the host's, and something of its own."""
+    host = "".join(c if c.isalnum() else "-" for c in socket.gethostname().split(".")[0].lower()).strip("-")
+    return f"{host[:40] or 'host'}-{secrets.token_hex(3)}"
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port that nobody listens on now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Sidecar:
+    """Use as a context: all is in place on entering, all is gone on leaving."""
+
+    def __init__(self, settings: SidecarSettings) -> None:
+        self.settings = settings
+        self.registration = settings.registration
+        self._client = ControlClient(settings.place)
+        self._directory = _private_directory()
+        self._svid = Svid(new_key())
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sds: SecretServer | None = None
+        self.envoy: Envoy | None = None
+        self.metrics_port = settings.metrics_port or free_port()
+
+    @property
+    def node(self) -> NodeId:
+        """Whom this data plane stands for."""
+        return self.registration.node
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Enrol, start the data plane, wait until it is ready.
+
+        Raises:
+            RipstopError: the control plane refuses, does not answer, or Envoy does not start.
+        """
+        ads, trust_domain = await self._enrol_patiently()
+        self._sds = SecretServer(self._directory / "sds.sock", self._svid)
+        await self._sds.start()
+        await self.register(Health.DRAINING)
+        self.envoy = Envoy(
+            self._directory, self._write_bootstrap(ads, trust_domain), self.settings.access_log
+        )
+        await self.envoy.start()
+        await self.envoy.wait_ready(self._ports())
+        self._tasks = [
+            asyncio.create_task(self.envoy.supervise()),
+            asyncio.create_task(self._keep_registered()),
+            asyncio.create_task(self._keep_identity()),
+            asyncio.create_task(self._report()),
+        ]
+
+    async def stop(self) -> None:
+        """The data plane dies last; what is in the private directory goes with it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.envoy is not None:
+            await self.envoy.stop()
+        if self._sds is not None:
+            await self._sds.stop()
+        self._client.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _ports(self) -> tuple[tuple[str, int], ...]:
+        r = self.registration
+        ports = [("127.0.0.1", r.outbound_port)] if r.outbound_port else []
+        if r.app_port and r.inbound_port:
+            ports.append(("127.0.0.1" if r.address == "0.0.0.0" else r.address, r.inbound_port))  # noqa: S104
+        return tuple(ports)
+
+    # --- identity ---
+
+    async def _enrol_patiently(self) -> tuple[Address, str]:
+        """Services are often started together with their control plane: wait for it a little."""
+        deadline = time.monotonic() + ENROL_FOR_S
+        while True:
+            try:
+                return await asyncio.to_thread(self._enrol, self.settings.token)
+            except Unavailable as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.info("waiting_for_control_plane", reason=error.message)
+                await asyncio.sleep(0.5)
+
+    def _enrol(self, token: str) -> tuple[Address, str]:
+        node = self.node
+        body = {
+            "csr_pem": certificate_request(self._svid.key_pem).decode(),
+            "namespace": node.namespace,
+            "service": node.service,
+            "instance": node.instance,
+        }
+        answer = self._client.post("/v1/enrol", body | ({"join_token": token} if token else {}))
+        self._svid = replace(
+            self._svid,
+            certificate_pem=answer["certificate_pem"].encode(),
+            trust_pem=answer["trust_pem"].encode(),
+            expires_at=float(answer["expires_at"]),
+        )
+        if self.settings.place.socket is None:
+            self._show_identity()
+        return Address.parse(answer["ads"]), str(answer["mesh"]["trust_domain"])
+
+    def _show_identity(self) -> None:
+        """From another host the SVID itself says who we are, from now on."""
+        before = self._client
+        place = replace(self.settings.place, trust_pem=self._svid.trust_pem.decode())
+        self._client = ControlClient(place, certificate=(self._svid.certificate_pem, self._svid.key_pem))
+        before.close()
+
+    async def _keep_identity(self) -> None:
+        """Renew at half of what is left, with a new key; go on trying while the old one is good."""
+        while True:
+            await asyncio.sleep(max(1.0, (self._svid.expires_at - time.time()) / 2))
+            old = self._svid
+            try:
+                self._svid = Svid(new_key())
+                await asyncio.to_thread(self._enrol, "")
+                assert self._sds is not None
+                await self._sds.renew(self._svid)
+                log.info("identity_renewed", expires_at=self._svid.expires_at)
+            except RipstopError as error:
+                self._svid = old
+                log.error("identity_not_renewed", reason=error.message, expires_at=old.expires_at)
+                await asyncio.sleep(RENEW_RETRY_S)
+
+    # --- configuration ---
+
+    def _write_bootstrap(self, ads: Address, trust_domain: str) -> Path:
+        made = bootstrap(
+            BootstrapSettings(
+                node=self.node,
+                ads=ads,
+                trust_domain=trust_domain,
+                sds_socket=self._directory / "sds.sock",
+                admin_socket=self._directory / "admin.sock",
+                metrics_port=self.metrics_port,
+                locality=self.registration.locality,
+            )
+        )
+        path = self._directory / "bootstrap.pb"
+        path.write_bytes(pb.to_bytes(made))
+        return path
+
+    # --- registration ---
+
+    @property
+    def _route(self) -> str:
+        return f"{self.node.namespace}/{self.node.service}/{self.node.instance}"
+
+    async def register(self, health: Health) -> None:
+        """Tell the control plane of this instance; DRAINING means that nobody calls it yet (or any more)."""
+        self.registration = replace(self.registration, health=health, admin_port=self.metrics_port)
+        body = registration_to_json(self.registration)
+        await asyncio.to_thread(self._client.put, f"/v1/registrations/{self._route}", body)
+
+    async def deregister(self, wait_s: float) -> None:
+        """Take the instance away, and wait until its callers know. A control plane that is gone is no obstacle."""
+        for task in self._tasks[1:2]:
+            task.cancel()
+        with contextlib.suppress(RipstopError):
+            path = f"/v1/registrations/{self._route}?wait_s={wait_s}"
+            await asyncio.to_thread(lambda: self._client.delete(path, wait_s=wait_s))
+
+    async def _keep_registered(self) -> None:
+        """The heartbeat. A control plane that was restarted, or that forgot us, learns of us here."""
+        is_lost = False
+        while True:
+            lease = self.registration.lease_s
+            await asyncio.sleep(1.0 if is_lost else lease / HEARTBEATS_PER_LEASE)
+            try:
+                await self.register(self.registration.health)
+                if is_lost:
+                    log.info("control_plane_is_back")
+                is_lost = False
+            except Refused as error:
+                log.error("registration_refused", reason=error.message, cure=error.cure)
+            except RipstopError as error:
+                if not is_lost:
+                    log.warning("control_plane_is_away", reason=error.message)
+                is_lost = True
+
+    # --- reports ---
+
+    async def _report(self) -> None:
+        """Golden signals, once a second; what cannot be told is told with the next."""
+        scrapes, last = Scrapes(), time.monotonic()
+        assert self.envoy is not None
+        while True:
+            await asyncio.sleep(REPORT_EVERY_S)
+            text = await self.envoy.ask(PATH + FILTER.replace("+", "%2B").replace("|", "%7C"))
+            now = time.monotonic()
+            report = scrapes.report(text, max(0.01, now - last))
+            last = now
+            if not report.edges and not report.upstreams:
+                continue
+            with contextlib.suppress(RipstopError):
+                body = report.model_dump(mode="json")
+                await asyncio.to_thread(self._client.post, f"/v1/signals/{self._route}", body)
+
+    async def drain(self, for_s: float) -> None:
+        """Let requests that are on their way finish: until none is left, at most `for_s` seconds."""
+        if self.envoy is None:
+            return
+        await self.envoy.ask("/drain_listeners?inboundonly&graceful&skip_exit", post=True)
+        deadline = time.monotonic() + for_s
+        while time.monotonic() < deadline:
+            text = await self.envoy.ask("/stats?filter=^http\\.inbound\\.downstream_rq_active$&usedonly")
+            if not text or text.strip().endswith(": 0"):
+                return
+            await asyncio.sleep(0.05)
+
+
+def _private_directory() -> Path:
+    """A new directory for our user alone; its path is short, for it holds sockets."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    place = Path(base) if base and os.access(base, os.W_OK) and len(base) < 60 else None
+    return Path(tempfile.mkdtemp(prefix="ripstop-", dir=place))
