@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from ripstop.cli import (
@@ -49,6 +48,10 @@ def _root(
         raise typer.Exit
 
 
+USAGE_ERROR = typer.BadParameter.__mro__[1]
+"""click's UsageError, of whichever click typer brings."""
+
+
 def main() -> None:
     """The entry point. Refusals are told with their cure; the exit code is 1, for wrong usage 2, for Ctrl-C 130."""
     try:
@@ -56,10 +59,10 @@ def main() -> None:
     except RipstopError as error:
         show_error(error)
         code = 1
-    except click.UsageError as error:
+    except USAGE_ERROR as error:
         error.show()
         code = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         code = 130
     except BrokenPipeError:
         code = 141

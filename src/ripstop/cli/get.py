@@ -59,7 +59,7 @@ def get(
 def _documents(client: ControlClient, kind: str, namespace: str, name: str, *, json: bool) -> None:
     from ripstop.errors import NotFound
 
-    query = {"kind": _kind(kind), "namespace": namespace, "name": name}
+    query: dict[str, Any] = {"kind": _kind(kind), "namespace": namespace, "name": name}
     found = client.get("/v1/documents", **query)["documents"]
     if name and not found:
         raise NotFound(f"there is no {kind} {name}", cure="see `ripstop get`")
@@ -129,11 +129,11 @@ def _services(client: ControlClient, namespace: str, name: str, *, effective: bo
         _effective(service, json=json)
         return
     print(f"{service['namespace']}/{service['name']}  ({', '.join(service['hosts'])})")
-    rows = [
+    places = [
         (e["instance"] or "-", e["address"], e["health"], e["weight"], _labels(e["labels"]))
         for e in service["endpoints"]
     ]
-    show_table(("INSTANCE", "ADDRESS", "HEALTH", ">WEIGHT", "LABELS"), rows, empty="no endpoints")
+    show_table(("INSTANCE", "ADDRESS", "HEALTH", ">WEIGHT", "LABELS"), places, empty="no endpoints")
 
 
 def _labels(labels: dict[str, str]) -> str:

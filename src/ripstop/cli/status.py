@@ -10,6 +10,9 @@ from ripstop.cli.connect import JsonOption, ServerOption, StateOption, connect
 from ripstop.cli.output import ago, show_json, show_table
 
 
+NOBODY = "no data planes yet: `ripstop run NAME --port PORT -- COMMAND`"
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command("status")(status)
@@ -53,7 +56,7 @@ def _show(found: dict[str, Any], *, wide: bool) -> None:
     show_table(
         columns[:cut],
         [row[:cut] for row in rows],
-        empty="no data planes yet: `ripstop run NAME --port PORT -- COMMAND`",
+        empty=NOBODY,
     )
     _show_troubles(found)
 

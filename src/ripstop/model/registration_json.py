@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ripstop.errors import Fault, InvalidDocuments
 from ripstop.model.workload import Registration
@@ -21,7 +21,7 @@ class _Adapter:
     @classmethod
     def get(cls) -> TypeAdapter[Registration]:
         if cls._adapter is None:
-            cls._adapter = TypeAdapter(Registration, config=ConfigDict(extra="forbid"))
+            cls._adapter = TypeAdapter(Registration)
         return cls._adapter
 
 

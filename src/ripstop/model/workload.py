@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from ripstop.ids import NodeId, ServiceId
 
@@ -67,6 +68,8 @@ class Registration:
     the instance's own loopback. A gateway has no `app_port` (0) and needs none. `ports` maps further service ports.
     `lease_s` is in seconds; `expires_at` is wall time in seconds.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     node: NodeId
     kind: NodeKind = NodeKind.SIDECAR
