@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ripstop.compiler.extension import typed
 from ripstop.compiler.policies.balancing import load_balancing_policy
-from ripstop.compiler.policies.protection import circuit_breakers, health_check, outlier_detection
+from ripstop.compiler.policies.protection import circuit_breakers, health_checks, outlier_detection
 from ripstop.compiler.transport import H2, HTTP1, TCP_ALPN, ads, mesh_client, tls_client
 from ripstop.ids import ServiceId
 from ripstop.model.policy import EffectivePolicy
@@ -55,9 +55,7 @@ def outbound(upstream: Upstream) -> Resource:
         ignore_health_on_host_removal=True,
     )
     is_http2 = _is_http2(upstream)
-    made.health_checks.extend(
-        health_check(check, is_http2=is_http2, is_meshed=upstream.is_meshed) for check in policy.health_checks
-    )
+    made.health_checks.extend(health_checks(policy, is_http2=is_http2, is_meshed=upstream.is_meshed))
     if upstream.port.protocol.is_http:
         made.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(pb.pack(_http(policy, is_http2)))
     body = pb.to_bytes(made)

@@ -77,8 +77,28 @@ def _failure_percentage(detection: pb.Message, outlier: OutlierDetection) -> Non
         detection.failure_percentage_request_volume.value = outlier.failure_percentage_request_volume
 
 
-def health_check(check: HealthCheck, *, is_http2: bool, is_meshed: bool) -> pb.Message:
-    """An entry of `Cluster.health_checks`."""
+def health_checks(policy: EffectivePolicy, *, is_http2: bool, is_meshed: bool) -> list[pb.Message]:
+    """`Cluster.health_checks`: an endpoint is healthy when all of them say so."""
+    made = [_health_check(check, is_http2=is_http2, is_meshed=is_meshed) for check in policy.health_checks]
+    if len(made) > 1:
+        for index, check in enumerate(policy.health_checks):
+            _give_name(made[index], f"{index}-{check.kind}")
+    return made
+
+
+_NAME_TAG = b"\xda\x01"
+"""Field 27, length-delimited (Protocol Buffers, "Encoding")."""
+
+
+def _give_name(made: pb.Message, name: str) -> None:
+    """`HealthCheck.name`, which Envoy 1.40 demands of each when there are several.
+
+    It is field 27 in Envoy's own API; xds-protos 1.85 does not know it yet, so it is written as bytes.
+    """
+    made.MergeFromString(_NAME_TAG + bytes([len(name)]) + name.encode())
+
+
+def _health_check(check: HealthCheck, *, is_http2: bool, is_meshed: bool) -> pb.Message:
     made = pb.HealthCheck(
         interval=pb.duration(check.interval_s),
         timeout=pb.duration(check.timeout_s),
