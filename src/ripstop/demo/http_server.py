@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import signal
 from collections.abc import Awaitable, Callable, Mapping
@@ -50,15 +49,12 @@ async def serve(handler: Handler, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    connections: set[Connection] = set()
+    connections: dict[Connection, asyncio.Task[None]] = {}
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(handler, reader, writer)
-        connections.add(connection)
-        try:
-            await connection.run()
-        finally:
-            connections.discard(connection)
+        task = connections[connection] = asyncio.ensure_future(connection.run())
+        task.add_done_callback(lambda _: connections.pop(connection))
 
     server = await asyncio.start_server(accept, "127.0.0.1", port, limit=MAX_HEAD_BYTES)
     await stop.wait()
@@ -66,13 +62,11 @@ async def serve(handler: Handler, port: int) -> None:
     await _drain(connections)
 
 
-async def _drain(connections: set[Connection]) -> None:
+async def _drain(connections: Mapping[Connection, asyncio.Task[None]]) -> None:
     for connection in connections:
         connection.close_when_idle()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            while connections:
-                await asyncio.sleep(0.02)
+    if connections:
+        await asyncio.wait(connections.values(), timeout=DRAIN_S)
 
 
 class Connection:

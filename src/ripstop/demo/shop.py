@@ -4,9 +4,9 @@
      ├────▶ reviews ──▶ ratings (ratings-cache when none of them is healthy)
      └────▶ orders        (/checkout; policy forbids it in one of the scenes)
 
-Calls to others are ordinary HTTP requests to their names, through the proxy that the environment names: the shop knows nothing
-of the mesh. An answer tells who gave it and what each call beneath it came to. A service whose callee fails answers
-what it has (200), as a shop should; whoever measures looks at the parts.
+Calls to others are ordinary HTTP requests to their names, through the proxy that the environment names: the shop
+knows nothing of the mesh. An answer tells who gave it and what each call beneath it came to. A service whose callee fails
+answers what it has (200), as a shop should; whoever measures looks at the parts.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Shop:
 
     async def _call(self, callee: str, request: Request) -> dict[str, Any]:
         """Call another service by its name; `status` 0 when there was no answer at all."""
-        import httpx  # noqa: PLC0415 - services that call nobody start without it
+        import httpx  # here: services that call nobody start without it
 
         assert self._client is not None
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
@@ -131,7 +131,7 @@ def fault_from(wanted: Any) -> Fault:
 
 def _client() -> httpx.AsyncClient:
     """A pooled client that goes through `http_proxy`, as the environment says."""
-    import httpx  # noqa: PLC0415
+    import httpx
 
     return httpx.AsyncClient(timeout=CALL_TIMEOUT_S)
 
