@@ -14,7 +14,7 @@ from pathlib import Path
 from ripstop.errors import RipstopError
 
 PORTS = range(15000, 30000)
-"""Below what Linux gives to outgoing connections (ip_local_port_range): nothing takes a port between choosing and using it."""
+"""Below what Linux gives to outgoing connections (ip_local_port_range): nothing takes a port once it is chosen."""
 TAIL_LINES = 15
 
 
