@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from ripstop.clock import Clock, SystemClock
-from ripstop.errors import RipstopError, Unavailable
+from ripstop.errors import RipstopError
 from ripstop.identity import CertificateAuthority, certificate_request, new_key, new_secret
 from ripstop.ids import ServiceId, SpiffeId
 from ripstop.model import DEFAULT_TRUST_DOMAIN, dns_names
@@ -75,13 +75,12 @@ async def control_plane(settings: ControlPlaneSettings, clock: Clock | None = No
         plane = Plane(store, authority, clock)
         documents = DocumentKeeper(plane)
         tcp, local = tcp_socket(settings.api.host, settings.api.port), unix_socket(state.socket)
+        stack.callback(_remove, state.socket)
         stack.callback(local.close)
         stack.callback(tcp.close)
         key, certificate = _own_certificate(authority, settings)
         await plane.load(await documents.load())
         ads_server, ads_port = await start_ads(plane, str(settings.ads), certificate, key)
-        if not ads_port:
-            raise Unavailable(f"cannot listen on {settings.ads}", cure="choose another with --ads HOST:PORT")
         stack.push_async_callback(ads_server.stop, DRAIN_S)
         api = Address(settings.advertise or settings.api.host, tcp.getsockname()[1])
         ads = Address(settings.advertise or settings.ads.host, ads_port)
@@ -91,7 +90,6 @@ async def control_plane(settings: ControlPlaneSettings, clock: Clock | None = No
         tls = tls_context(certificate, key, authority.trust_pem, state.path)
         doors = [Door(app, local), Door(app, tcp, tls)]
         await _start_work(stack, plane, documents, settings, clock, doors)
-        stack.callback(_remove, state.socket)
         yield Running(services, state.socket, api, ads)
 
 

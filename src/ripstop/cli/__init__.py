@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Any
 
 import typer
 
@@ -48,12 +50,19 @@ def _root(
         raise typer.Exit
 
 
-USAGE_ERROR = typer.BadParameter.__mro__[1]
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """click's UsageError, of whichever click typer brings."""
+
+
+def _quiet_grpc() -> None:
+    """gRPC's own log lines and fork handlers are not for our users; it reads these once, when it is imported."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 def main() -> None:
     """The entry point. Refusals are told with their cure; the exit code is 1, for wrong usage 2, for Ctrl-C 130."""
+    _quiet_grpc()
     try:
         code = app(standalone_mode=False)
     except RipstopError as error:

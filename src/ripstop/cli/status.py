@@ -9,7 +9,6 @@ import typer
 from ripstop.cli.connect import JsonOption, ServerOption, StateOption, connect
 from ripstop.cli.output import ago, show_json, show_table
 
-
 NOBODY = "no data planes yet: `ripstop run NAME --port PORT -- COMMAND`"
 
 

@@ -43,6 +43,8 @@ def bootstrap(settings: BootstrapSettings) -> pb.Message:
             ],
             "listeners": [_metrics_listener(settings.metrics_port)] if settings.metrics_port else [],
         },
+        # Histograms are merged at each flush, and the agent reports once a second.
+        stats_flush_interval=pb.duration(1),
         layered_runtime={"layers": [{"name": "static", "static_layer": _runtime()}]},
     )
     _dynamic(made)

@@ -83,11 +83,11 @@ def _edges(delta: Values) -> list[EdgeCount]:
             direction=edge[0],
             source=edge[1],
             destination=edge[2],
-            codes=found,
+            codes=codes.get(edge, {}),
             flags=flags.get(edge, {}),
             latency=_apart(buckets.get(edge, {})),
         )
-        for edge, found in codes.items()
+        for edge in dict.fromkeys([*codes, *buckets])  # Envoy merges histograms a little after it counts
     ]
 
 

@@ -15,7 +15,7 @@ import grpc.aio
 import structlog
 
 from ripstop.control.fleet import NodeState
-from ripstop.errors import Refused
+from ripstop.errors import Refused, Unavailable
 from ripstop.ids import NodeId, SpiffeId
 from ripstop.model.workload import NodeKind
 from ripstop.server.plane import Plane, Watch
@@ -226,6 +226,12 @@ async def start_ads(plane: Plane, address: str, certificate_pem: bytes, key_pem:
     credentials = grpc.ssl_server_credentials(
         [(key_pem, certificate_pem)], root_certificates=plane.authority.trust_pem, require_client_auth=True
     )
-    port = server.add_secure_port(address, credentials)
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError:
+        raise Unavailable(
+            f"cannot listen on {address}",
+            cure="choose another address with --ads HOST:PORT (port 0 takes a free one)",
+        ) from None
     await server.start()
     return server, port
