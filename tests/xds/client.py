@@ -187,8 +187,9 @@ class Client:
         """Put to use what has warmed."""
         for url in type_urls.MAKE_ORDER:
             for name, resource in self.held[url].items():
-                if self.is_warm(url, resource):
+                if self.active[url].get(name) != resource and self.is_warm(url, resource):
                     self.active[url][name] = resource
+                    self.refused.discard((url, name))
         self.awaits_endpoints &= self.held[type_urls.CLUSTER].keys()
 
     def is_warm(self, url: str, resource: Held) -> bool:
@@ -211,10 +212,18 @@ class Client:
     def broken(self) -> Iterator[tuple[Reference, Reference]]:
         """Resources in use whose references it lacks, unless it refused those itself."""
         for url, resources in self.active.items():
-            for resource in resources.values():
+            for name in resources.keys() & self.names(url) if url in BY_NAME else resources:
+                resource = resources[name]
+                if self._is_stuck(url, resource):
+                    continue
                 for ref in resource.references:
                     if not self._has(url, ref) and not self._is_own_fault(ref):
                         yield (url, resource.name), ref
+
+    def _is_stuck(self, url: str, resource: Held) -> bool:
+        """Whether a newer version would be in use had the client not refused what that one waits for."""
+        newest = self.held[url].get(resource.name, resource)
+        return newest != resource and any(self._is_own_fault(ref) for ref in newest.references)
 
     def _has(self, user: str, ref: Reference) -> bool:
         """An aggregate cluster needs its members to be there; traffic (routes, listeners) needs them warm."""
@@ -225,7 +234,4 @@ class Client:
         url, name = ref
         if name not in self.held[url]:
             return ref in self.refused
-        return any(
-            other in self.refused and other[1] not in self.held[other[0]]
-            for other in self.held[url][name].references
-        )
+        return any(other in self.refused for other in self.held[url][name].references)

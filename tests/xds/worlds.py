@@ -66,8 +66,25 @@ REVISIONS = st.integers(0, 2)
 FAULTS = st.sampled_from(("",) * 10 + (NAMED, SILENT))
 
 
+class World(tuple[Resource, ...]):
+    """Resources that show themselves in few words when a test fails."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(["World", *(shown(resource) for resource in self)])
+
+
+def shown(resource: Resource) -> str:
+    """Such as ``RDS out/shop/a #1 -> out/shop/a/80``."""
+    content = json.loads(resource.body)
+    refers = " ".join(name for _, name in content["references"])
+    kind = type_urls.SHORT_NAMES[resource.type_url]
+    return f"{kind} {resource.name} #{content['revision']} {content['fault']} -> {refers}"
+
+
 @st.composite
-def worlds(draw: st.DrawFn, faults: bool = True) -> tuple[Resource, ...]:
+def worlds(draw: st.DrawFn, faults: bool = True) -> World:
     """A consistent set of resources; with `faults` some are such that the client refuses them."""
     fault = FAULTS if faults else st.just("")
     clusters = draw(_clusters(fault))
@@ -87,7 +104,7 @@ def worlds(draw: st.DrawFn, faults: bool = True) -> tuple[Resource, ...]:
         found += [
             made(LDS, "upstream/9", draw(REVISIONS), [(CDS, draw(st.sampled_from(names)))], draw(fault))
         ]
-    return tuple(found)
+    return World(found)
 
 
 HOSTS = st.sampled_from(("a", "a.shop", "b"))

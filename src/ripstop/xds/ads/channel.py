@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ripstop.xds import type_urls
 from ripstop.xds.ads.messages import Nack
 from ripstop.xds.ads.subscription import Change, Subscription
 from ripstop.xds.snapshot import Resource
@@ -32,7 +33,8 @@ class Response:
 class Channel:
     """One type on one stream.
 
-    `held` is what the client has accepted. A resource it refused is not sent again in that version (`rejected`).
+    `held` is what the client has accepted; of the `recalled` among it (delta, from an earlier stream) only the version
+    is known. A resource it refused is not sent again in that version (`rejected`).
     When a refusal does not say which resource is at fault, `batch` is halved until the culprit is alone.
     `forced` names are answered although they are unchanged; `is_due` asks for an answer even when it is empty.
     """
@@ -42,6 +44,7 @@ class Channel:
     """SotW LDS, CDS and SRDS: each response is the whole set, and what it lacks is removed."""
     subscription: Subscription
     held: dict[str, Resource] = field(default_factory=dict)
+    recalled: set[str] = field(default_factory=set)
     forced: set[str] = field(default_factory=set)
     is_due: bool = False
     rejected: dict[str, str] = field(default_factory=dict)
@@ -58,20 +61,25 @@ class Channel:
         self._clean = None
         for name in change.removed:
             self._forget(name)
+        if change.lost_wildcard:
+            for name in [n for n in self.held if not self.subscription.wants(n)]:
+                self._forget(name)
         for name in change.added:
             self.rejected.pop(name, None)
         self.forced |= change.added.difference(known)
         self.is_due = self.is_due or (change.became_wildcard and not known) or (self.is_full and change.asks)
 
     def _forget(self, name: str) -> None:
-        if (
-            self.subscription.wildcard
-        ):  # still wanted: the server says again what it is (delta, "unsubscribing")
+        if self.subscription.wildcard:  # still wanted: say again what it is (xDS protocol, "Unsubscribing")
             self.forced.add(name)
             return
-        self.held.pop(name, None)
+        self._drop(name)
         self.forced.discard(name)
         self.rejected.pop(name, None)
+
+    def _drop(self, name: str) -> None:
+        self.held.pop(name, None)
+        self.recalled.discard(name)
 
     def asked_again(self) -> None:
         """An identical SotW request: answer everything once more, unless an answer is on its way."""
@@ -84,6 +92,18 @@ class Channel:
         for name, version in versions.items():
             if self.subscription.wants(name):
                 self.held[name] = Resource(self.type_url, name, b"", version)
+                self.recalled.add(name)
+
+    def recognise(self, target: Mapping[str, Resource]) -> None:
+        """Learn what the resources of an earlier stream refer to, where the snapshot has them in that version."""
+        for name in list(self.recalled):
+            resource = target.get(name)
+            if resource is not None and resource.version == self.held[name].version:
+                self._hold(resource)
+
+    def _hold(self, resource: Resource) -> None:
+        self.held[resource.name] = resource
+        self.recalled.discard(resource.name)
 
     def force(self, names: Iterable[str]) -> None:
         """Answer these again although nothing changed."""
@@ -98,22 +118,32 @@ class Channel:
         """What is new, changed or asked for again. Changes that refer to something refused are withheld."""
         if self._clean is target and not self.forced:
             return []
-        found = [r for r in self.subscription.select(target) if self._is_work(r)]
+        found = [work for r in self.subscription.select(target) if (work := self._work(r))]
         if unusable:
-            found = [r for r in found if r.name not in self.held or r.references.isdisjoint(unusable)]
+            found = [r for r in found if not self._would_break(r, unusable)]
+        if self.type_url == type_urls.CLUSTER:  # aggregates after their members, should the response be cut
+            found.sort(key=lambda r: any(url == type_urls.CLUSTER for url, _ in r.references))
         if not found:
             self.batch = 0
             self._clean = None if self.forced else target
         return found
 
-    def _is_work(self, resource: Resource) -> bool:
+    def _work(self, resource: Resource) -> Resource | None:
+        """What to send of a resource: its newest version, once more the one that the client kept, or nothing."""
         name, held = resource.name, self.held.get(resource.name)
         if self.rejected.get(name) == resource.version:
-            return False
+            return held if name in self.forced and name not in self.recalled else None
         if held is resource or (held and held.version == resource.version):
-            self.held[name] = resource
-            return name in self.forced
-        return True
+            self._hold(resource)
+            return resource if name in self.forced else None
+        return resource
+
+    def _would_break(self, resource: Resource, unusable: Collection[Reference]) -> bool:
+        """Whether the version that the client has gets by without something unusable that this one refers to."""
+        held = self.held.get(resource.name)
+        if held is None or resource.references.isdisjoint(unusable):
+            return False
+        return any(ref in unusable for ref in resource.references - held.references)
 
     def absent(self, target: Mapping[str, Resource]) -> list[str]:
         """Names asked for that exist nowhere: neither in the snapshot nor at the client."""
@@ -138,6 +168,12 @@ class Channel:
                 break
             count += 1
         return changed[:count]
+
+    def has_sent(self, name: str) -> bool:
+        """Whether the client has this resource or is about to have it."""
+        return name in self.held or (
+            self.outstanding is not None and any(r.name == name for r in self.outstanding.changed)
+        )
 
     def send(self, response: Response, absent: Iterable[str] = ()) -> None:
         """Note that `response` is on its way."""
@@ -164,11 +200,12 @@ class Channel:
 
     def _apply(self, changed: Iterable[Resource], removed: Iterable[str]) -> None:
         for name in removed:
-            self.held.pop(name, None)
+            self._drop(name)
         for resource in changed:
-            self.rejected.pop(resource.name, None)
+            if self.rejected.get(resource.name) == resource.version:
+                del self.rejected[resource.name]
             if self.subscription.wants(resource.name):
-                self.held[resource.name] = resource
+                self._hold(resource)
 
     def reject(self, message: str) -> Nack | None:
         """The client refused the outstanding response: find the culprit, never send that version again."""
@@ -182,14 +219,22 @@ class Channel:
         for resource in response.changed:
             if resource.name in guilty:
                 self.rejected[resource.name] = resource.version
+        self._doubt(name for name in names if name not in guilty)
         self.batch = 0 if guilty else len(names) // 2
         self.nack = Nack(
             self.type_url, response.generation, message[:ERROR_LENGTH], tuple(sorted(self.rejected))
         )
         return self.nack
 
+    def _doubt(self, names: Iterable[str]) -> None:
+        """What came along with a refused resource: clients may use it (Envoy does) or not, so it is said once more."""
+        doubtful = {name for name in names if self.subscription.wants(name)}
+        self.forced |= doubtful
+        self.is_due = self.is_due or (self.is_full and bool(doubtful))
+
     def retarget(self, target: Mapping[str, Resource]) -> None:
         """A new snapshot: refusals of versions that it no longer has are forgotten."""
+        self.recognise(target)
         for name, version in list(self.rejected.items()):
             resource = target.get(name)
             if resource is None or resource.version != version:
@@ -212,9 +257,9 @@ class Channel:
 
 
 def named_in(message: str, names: Iterable[str]) -> list[str]:
-    """The names that stand in an error text as whole words (``out/a/b/80`` is no word in ``out/a/b/8080``)."""
+    """The names that stand in an error text as whole words: ``tls/a`` is none in ``tls/a-b`` or ``tls/a.b``."""
     return [
         name
         for name in names
-        if name in message and re.search(rf"(?<![\w/@.-]){re.escape(name)}(?![\w/@-])", message)
+        if name in message and re.search(rf"(?<![\w/@.*-]){re.escape(name)}(?![\w/@*-]|\.\w)", message)
     ]

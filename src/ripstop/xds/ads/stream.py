@@ -1,9 +1,9 @@
 """The ADS state machine of one stream: ``step(event) -> list[action]``.
 
 Source: xDS protocol, "Eventual consistency considerations" (make before break): clusters, endpoints, listeners, scopes,
-routes, each waiting until the former is acknowledged; removals last, in the reverse order. What to send is computed
-anew at each step from what the client holds and the newest snapshot, so snapshots that arrive while a step is being
-waited for cost nothing and only the newest counts. One response per type is outstanding at any time.
+routes, each waiting until the former is acknowledged; removals last, what refers before what it refers to. What to send
+is computed anew at each step from what the client holds and the newest snapshot, so snapshots that arrive while a step
+is being waited for cost nothing and only the newest counts. One response per type is outstanding at any time.
 """
 
 from __future__ import annotations
@@ -27,13 +27,28 @@ from ripstop.xds.ads.messages import (
     Send,
     SnapshotChanged,
 )
-from ripstop.xds.ads.subscription import MAX_SUBSCRIPTIONS, Subscription
+from ripstop.xds.ads.subscription import MAX_SUBSCRIPTIONS, WILDCARD, Subscription
 from ripstop.xds.pb import Message
 from ripstop.xds.snapshot import Resource, Snapshot
 
 _POSITION = {url: index for index, url in enumerate(type_urls.MAKE_ORDER)}
 _LAST = len(type_urls.MAKE_ORDER)
-_ANY_LISTENER: Reference = (type_urls.LISTENER, "*")
+_BREAK_ORDER = (
+    type_urls.LISTENER,
+    type_urls.SCOPED_ROUTE,
+    type_urls.ROUTE,
+    type_urls.CLUSTER,
+    type_urls.ENDPOINT,
+    type_urls.SECRET,
+)
+"""Removals: what refers goes before what it refers to (Envoy: "stale CDS clusters and related EDS endpoints")."""
+_UNREFERRED = (type_urls.LISTENER, type_urls.SCOPED_ROUTE)
+_BLOCKED_WITHOUT_ALL = {
+    type_urls.CLUSTER: _POSITION[type_urls.CLUSTER],
+    type_urls.LISTENER: _LAST - 1,
+    type_urls.SCOPED_ROUTE: _LAST - 1,
+}
+"""Types that clients ask for as a whole: what comes after this position waits until they do."""
 
 
 class AdsServerStream:
@@ -48,6 +63,7 @@ class AdsServerStream:
         self._announced = -1
         self._waived: set[Reference] = set()
         self._lacking: dict[Reference, int] | None = None
+        self._unwarmed: set[str] = set()
         self._refused = False
 
     def step(self, event: Event) -> list[Action]:
@@ -99,9 +115,9 @@ class AdsServerStream:
     def _change_sotw(self, channel: Channel, request: Message, is_answer: bool) -> None:
         change = channel.subscription.replace(request.resource_names)
         channel.asked(change)
-        if change.asks or change.removed:
+        if change.asks or change.removed or change.lost_wildcard:
             self._lacking = None
-        elif request.response_nonce and not is_answer:
+        elif request.response_nonce and not is_answer and not request.HasField("error_detail"):
             channel.asked_again()
 
     def _change_delta(self, channel: Channel, request: Message) -> None:
@@ -110,8 +126,12 @@ class AdsServerStream:
         )
         versions = {} if channel.last_nonce else dict(request.initial_resource_versions)
         channel.remember(versions)
+        if self._target is not None:
+            channel.recognise(self._target.of_type(channel.type_url))
         channel.asked(change, versions)
-        if change.asks or change.removed or versions:
+        if channel.type_url == type_urls.ENDPOINT and versions:
+            self._send_endpoints_again(channel)
+        if change.asks or change.removed or change.lost_wildcard or versions:
             self._lacking = None
 
     def _check_limit(self) -> list[Action]:
@@ -132,12 +152,16 @@ class AdsServerStream:
             self._lacking = None
         if request.HasField("error_detail"):
             nack = channel.reject(request.error_detail.message)
+            if self._target is not None:  # the refused version may be out of date by now
+                channel.retarget(self._target.of_type(channel.type_url))
             return [Nacked(nack)] if nack else []
         before = channel.held.copy() if channel.type_url == type_urls.CLUSTER else {}
         response = channel.accept()
         assert response is not None
         if channel.type_url == type_urls.CLUSTER:
             self._warm(response, before)
+        if channel.type_url == type_urls.LISTENER:  # a new one may be what makes the client ask for scopes
+            self._waived.discard((type_urls.SCOPED_ROUTE, WILDCARD))
         return [Acked(channel.type_url, response.generation)]
 
     def _warm(self, response: Response, before: dict[str, Resource]) -> None:
@@ -145,13 +169,16 @@ class AdsServerStream:
 
         Source: xDS protocol, "Resource warming": the ClusterLoadAssignment is required even when it did not change.
         """
-        endpoints = self._channels.get(type_urls.ENDPOINT)
-        if endpoints is None:
-            return
         for cluster in response.changed:
             names = [name for url, name in cluster.references if url == type_urls.ENDPOINT]
-            names = names or ([cluster.name] if cluster.name in before else [])
-            endpoints.force(name for name in names if name in endpoints.held)
+            self._unwarmed.update(names or ([cluster.name] if cluster.name in before else []))
+        endpoints = self._channels.get(type_urls.ENDPOINT)
+        if endpoints is not None:
+            self._send_endpoints_again(endpoints)
+
+    def _send_endpoints_again(self, endpoints: Channel) -> None:
+        endpoints.force(name for name in self._unwarmed if endpoints.has_sent(name))
+        self._unwarmed.clear()
 
     # --- the newest snapshot ---
 
@@ -162,7 +189,7 @@ class AdsServerStream:
                 channel.retarget(snapshot.of_type(url))
         self._lacking = None
         self._waived = {
-            ref for ref in self._waived if ref == _ANY_LISTENER or ref[1] in snapshot.of_type(ref[0])
+            ref for ref in self._waived if ref[1] == WILDCARD or ref[1] in snapshot.of_type(ref[0])
         }
         return []
 
@@ -170,7 +197,7 @@ class AdsServerStream:
         """Send whatever may be sent now: additions in order, then removals, then say that all is done."""
         if self._target is None:
             return
-        unusable = {ref for channel in self._channels.values() for ref in channel.refused()}
+        unusable = self._unusable(self._target)
         is_open = True
         for index, url in enumerate(type_urls.MAKE_ORDER):
             is_open = is_open and not self._is_missing_before(index)
@@ -182,6 +209,16 @@ class AdsServerStream:
             is_open = is_open and channel.outstanding is None and not self._has_additions(channel, unusable)
         if is_open and not self._is_missing_before(_LAST):
             yield from self._finish(self._target)
+
+    def _unusable(self, target: Snapshot) -> set[Reference]:
+        """What the client refused and has in no version, and clusters that never warm without such endpoints."""
+        refused = {ref for channel in self._channels.values() for ref in channel.refused()}
+        if not refused:
+            return refused
+        clusters = target.of_type(type_urls.CLUSTER).values()
+        needs = (type_urls.ENDPOINT, type_urls.SECRET)
+        lost = {ref for ref in refused if ref[0] in needs}
+        return refused | {(c.type_url, c.name) for c in clusters if not c.references.isdisjoint(lost)}
 
     def _has_additions(self, channel: Channel, unusable: set[Reference]) -> bool:
         assert self._target is not None
@@ -205,7 +242,7 @@ class AdsServerStream:
             yield self._send(channel, tuple(channel.cut(changed)), tuple(absent))
 
     def _finish(self, target: Snapshot) -> Iterator[Action]:
-        for url in reversed(type_urls.MAKE_ORDER):
+        for url in _BREAK_ORDER:
             channel = self._channels.get(url)
             removed = self._removable(channel, target) if channel else ()
             if channel is None or not removed:
@@ -219,19 +256,32 @@ class AdsServerStream:
             yield Converged(target.generation, self._nacks())
 
     def _removable(self, channel: Channel, target: Snapshot) -> tuple[str, ...]:
-        """What may go: held, not in the snapshot, and not referred to by anything the client keeps (after a NACK)."""
+        """What may go: held, not in the snapshot, and not used by anything the client keeps (after a NACK)."""
         removed = channel.removals(target.of_type(channel.type_url))
-        if not removed:
+        if not removed or channel.type_url in _UNREFERRED:
+            return tuple(removed)
+        used = self._used(target)
+        if used is None:
             return ()
-        url = channel.type_url
-        used = {
-            ref
-            for c in self._channels.values()
-            for resource in c.held.values()
-            if resource.name in target.of_type(c.type_url)
-            for ref in resource.references
-        }
-        return tuple(name for name in removed if (url, name) not in used)
+        return tuple(name for name in removed if (channel.type_url, name) not in used)
+
+    def _used(self, target: Snapshot) -> set[Reference] | None:
+        """All that kept resources refer to, and what that refers to in turn; None when nobody can know."""
+        used: set[Reference] = set()
+        kept = []
+        for url, channel in self._channels.items():
+            kept += [(url, name) for name in channel.held if name in target.of_type(url)]
+        while kept:
+            url, name = kept.pop()
+            holder = self._channels.get(url)
+            if holder is None or name not in holder.held:
+                continue
+            if name in holder.recalled:
+                return None
+            new = holder.held[name].references - used
+            used |= new
+            kept += new
+        return used
 
     def _send(self, channel: Channel, changed: tuple[Resource, ...], removed: tuple[str, ...] = ()) -> Send:
         assert self._target is not None
@@ -263,12 +313,10 @@ class AdsServerStream:
                 for ref in resource.references:
                     if ref not in self._waived and not self._is_wanted(ref):
                         yield ref, max(_POSITION[url], _POSITION[ref[0]])
-        if (
-            self._target.of_type(type_urls.LISTENER)
-            and type_urls.LISTENER not in self._channels
-            and _ANY_LISTENER not in self._waived
-        ):
-            yield _ANY_LISTENER, _LAST - 1
+        for url, position in _BLOCKED_WITHOUT_ALL.items():
+            everything = (url, WILDCARD)
+            if url not in self._channels and everything not in self._waived and self._target.of_type(url):
+                yield everything, position
 
     def _is_wanted(self, ref: Reference) -> bool:
         """Whether the client asked for it, or there is nothing to ask for."""

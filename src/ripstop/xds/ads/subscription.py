@@ -20,11 +20,12 @@ MAX_SUBSCRIPTIONS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a request changed: names newly wanted, no longer wanted, and whether "all" is newly wanted."""
+    """What a request changed: names newly wanted, no longer wanted, and whether "all" is newly or no longer wanted."""
 
     added: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
     became_wildcard: bool = False
+    lost_wildcard: bool = False
 
     @property
     def asks(self) -> bool:
@@ -68,14 +69,14 @@ class Subscription:
     def _become(
         self, wildcard: bool, names: set[str], added: frozenset[str], removed: frozenset[str]
     ) -> Change:
-        became = wildcard and not self.wildcard
+        change = Change(added, removed, wildcard and not self.wildcard, self.wildcard and not wildcard)
         self.wildcard, self.names, self._asked = wildcard, names, True
-        return Change(added, removed, became)
+        return change
 
     def select(self, resources: Mapping[str, Resource]) -> Iterable[Resource]:
         """The wanted ones among `resources`."""
         if self.wildcard:
             return resources.values()
         if len(self.names) < len(resources):
-            return [resources[name] for name in self.names if name in resources]
+            return [resources[name] for name in sorted(self.names) if name in resources]
         return [resource for name, resource in resources.items() if name in self.names]
