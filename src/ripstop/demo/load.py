@@ -167,10 +167,9 @@ class Load:
         sent = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", **(headers or {})}
         try:
             answer = await self._http.get(path, headers=sent)
-        except httpx.HTTPError as error:
-            return Page(
-                started, time.monotonic() - started, 0, error=f"{type(error).__name__} {error}".strip()
-            )
+        except httpx.HTTPError as failed:
+            why = f"{type(failed).__name__} {failed}".strip()
+            return Page(started, time.monotonic() - started, 0, error=why)
         took_s = time.monotonic() - started
         told = _json(answer)
         error = "" if told or answer.status_code == 200 else answer.text[:120]

@@ -70,15 +70,21 @@ class Child:
 
     async def kill(self) -> None:
         """SIGKILL to it and every process beneath it: nothing gets to say goodbye."""
-        if self._process is None:
+        if self._process is not None:
+            self.kill_now()
+            await self._process.wait()
+            self._process = None
+
+    def kill_now(self) -> None:
+        """The same without waiting for its end."""
+        if self._process is None or self._process.returncode is not None:
             return
         for pid in (*descendants(self._process.pid), self._process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        await self._process.wait()
 
     def check(self) -> None:
-        """Raise when it has ended by itself.
+        """Raise when it has ended without being told to.
 
         Raises:
             DemoFailed: it has; the end of its log is told.

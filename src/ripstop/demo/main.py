@@ -1,0 +1,152 @@
+"""`ripstop demo`: set the shop up, play the scenes, tell what came of them, take it down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ripstop.demo.load import Load
+from ripstop.demo.mesh import ShopMesh
+from ripstop.demo.processes import DemoFailed
+from ripstop.demo.report import Check, SceneResult, all_held, report, write
+from ripstop.demo.scenes import SCENES, Scene, Stage
+from ripstop.demo.table import WINDOW_S, Screen, edges_of
+
+SCENE_MAX_S = 180.0
+REFRESH_S = 1.0
+SOUND_PAGES = 20
+INTERRUPTED = 130
+
+
+def run_demo(*, report: Path | None, keep: bool, quick: bool) -> int:
+    """Play all scenes; the exit code: 0 when every one held, 1 when not, 130 when interrupted.
+
+    `report` is where the counts go as JSON; `keep` leaves the shop running until Ctrl-C; `quick` measures for shorter.
+    """
+    with contextlib.suppress(asyncio.CancelledError):
+        return asyncio.run(_demo(report, is_kept=keep, is_quick=quick))
+    return INTERRUPTED
+
+
+async def _demo(file: Path | None, *, is_kept: bool, is_quick: bool) -> int:
+    _stop_on_signals()
+    directory = Path(tempfile.mkdtemp(prefix="ripstop-demo-"))
+    began, results = time.monotonic(), list[SceneResult]()
+    with Screen() as screen:
+        try:
+            async with _running(directory, screen) as (mesh, load):
+                stage = Stage(mesh, load, screen.say, is_quick)
+                await _play_all(stage, screen, results)
+                if file is not None:
+                    load_json = load.totals().to_json() | {"held_back": load.held_back}
+                    write(file, report(results, len(SCENES), load_json, time.monotonic() - began))
+                _tell_end(screen, results, time.monotonic() - began)
+                if is_kept:
+                    await _keep(mesh, screen)
+        except DemoFailed as failed:
+            screen.say(f"{failed.message}\n  {failed.cure}", "bold red")
+    held = all_held(results, len(SCENES))
+    _clean(directory, screen, held=held)
+    return 0 if held else 1
+
+
+def _stop_on_signals() -> None:
+    """Ctrl-C, SIGTERM and a closed terminal end the demo: everything it started is stopped, at the second one at once."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
+@contextlib.asynccontextmanager
+async def _running(directory: Path, screen: Screen) -> AsyncIterator[tuple[ShopMesh, Load]]:
+    """The mesh with its customers and the live table; all is stopped at the end, however it comes."""
+    mesh = ShopMesh(directory)
+    screen.say(f"starting a control plane, a gateway and {mesh.nodes - 1} instances, each with a sidecar …")
+    try:
+        await mesh.start()
+        async with Load(mesh.gateway_url) as load:
+            await mesh.until(lambda: _is_sound(load), "customers get whole pages")
+            load.start()
+            table = asyncio.create_task(_keep_table(mesh, screen))
+            try:
+                yield mesh, load
+            finally:
+                table.cancel()
+    finally:
+        screen.say("stopping …")
+        await mesh.stop()
+
+
+async def _is_sound(load: Load) -> bool:
+    return (await load.ask(SOUND_PAGES)).broken == 0
+
+
+async def _keep_table(mesh: ShopMesh, screen: Screen) -> None:
+    while True:
+        if rows := await mesh.api.edges(WINDOW_S):
+            screen.show(edges_of(rows))
+        await asyncio.sleep(REFRESH_S)
+
+
+async def _play_all(stage: Stage, screen: Screen, results: list[SceneResult]) -> None:
+    """Play one scene after the other; one that fails does not keep the next from being played."""
+    for number, scene in enumerate(SCENES, start=1):
+        screen.say(f"{number} {scene.name}: {scene.title}", "bold")
+        result = await _play(stage, scene)
+        results.append(result)
+        for check in result.checks:
+            _tell(screen, check)
+        if result.failure:
+            screen.say(f"   ✗ {result.failure}", "red")
+
+
+async def _play(stage: Stage, scene: Scene) -> SceneResult:
+    began, checks, failure = time.monotonic(), list[Check](), ""
+    try:
+        async with asyncio.timeout(SCENE_MAX_S):
+            checks = await scene.play(stage)
+    except (DemoFailed, TimeoutError, OSError) as failed:
+        failure = str(failed) or f"it was not over after {SCENE_MAX_S:.0f} s"
+    return SceneResult(scene.name, scene.title, tuple(checks), time.monotonic() - began, failure)
+
+
+def _tell(screen: Screen, check: Check) -> None:
+    mark, style = ("✓", "green") if check.held else ("✗", "red")
+    screen.say(f"   {mark} {check.what}: {check.measured} (expected: {check.expected})", style)
+
+
+def _tell_end(screen: Screen, results: list[SceneResult], took_s: float) -> None:
+    held = sum(result.held for result in results)
+    style = "bold green" if held == len(SCENES) else "bold red"
+    screen.say(f"{held} of {len(SCENES)} scenes held, in {took_s:.0f} s", style)
+
+
+async def _keep(mesh: ShopMesh, screen: Screen) -> None:
+    """Tell how to look around, and wait for Ctrl-C."""
+    for line in (
+        "the shop keeps running until Ctrl-C:",
+        f"  customers:  curl {mesh.gateway_url}/    (also /checkout, /orders; header x-user: beta)",
+        f"  operators:  export RIPSTOP_STATE={mesh.state.path}",
+        "              ripstop status; ripstop top; ripstop edges",
+        f"  documents:  {mesh.directory / 'mesh'} (followed: edit them)",
+        f"  logs:       {mesh.logs}",
+        *(f"  {name + ':':18}http://127.0.0.1:{port}/_fault" for name, port in mesh.ports.items()),
+    ):
+        screen.say(line)
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+
+
+def _clean(directory: Path, screen: Screen, *, held: bool) -> None:
+    """Remove what was written; logs stay when something did not hold."""
+    if held:
+        shutil.rmtree(directory, ignore_errors=True)
+    else:
+        screen.say(f"logs: {directory / 'logs'}")
