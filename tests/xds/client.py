@@ -232,6 +232,5 @@ class Client:
 
     def _is_own_fault(self, ref: Reference) -> bool:
         url, name = ref
-        if name not in self.held[url]:
-            return ref in self.refused
-        return any(other in self.refused for other in self.held[url][name].references)
+        held = self.held[url].get(name)
+        return ref in self.refused or (held is not None and not held.references.isdisjoint(self.refused))

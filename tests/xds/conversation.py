@@ -84,7 +84,7 @@ class Conversation:
                     self.check_converged()
                     faulty = {(r.type_url, r.name) for r in self.resources() if is_bad(r)}
                     assert {(nack.type_url, name) for nack in nacks for name in nack.names} <= faulty
-                    assert bool(nacks) == any(self.is_wanted(r) for r in self.resources() if is_bad(r))
+                    assert nacks or not any(self.is_wanted(r) for r in self.resources() if is_bad(r))
         return actions
 
     def talkative(self) -> list[str]:
@@ -123,7 +123,7 @@ class Conversation:
         refused = self._unusable()
         for resource in stale:
             assert is_bad(resource) or resource.references & refused, f"{resource.name} is not the newest"
-        assert not self._extra() - self._kept(), "what is gone was not removed"
+        assert not self._extra() - self._kept(), self._extra()
 
     def _is_current(self, resource: Resource) -> bool:
         held = self.client.held[resource.type_url].get(resource.name)

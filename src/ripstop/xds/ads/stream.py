@@ -229,10 +229,9 @@ class AdsServerStream:
     ) -> Iterator[Action]:
         resources = target.of_type(channel.type_url)
         changed = channel.additions(resources, unusable)
-        if not is_open:
-            changed = _urgent(channel, changed)
-            if changed:
-                yield self._send(channel, tuple(channel.cut(changed)))
+        # Endpoints go out at once, whatever else is being waited for: whoever asks for them has the cluster already, and
+        # Envoy holds back its ACK of clusters until their endpoints have come (it pauses CDS while clusters warm).
+        if not is_open and channel.type_url != type_urls.ENDPOINT:
             return
         absent = channel.absent(resources)
         if not self._delta:  # SotW says nothing about what does not exist: it is not in the answer
@@ -337,10 +336,3 @@ class AdsServerStream:
         for channel in self._channels.values():
             target = self._target.of_type(channel.type_url) if self._target else {}
             yield from wire.resource_states(channel, target)
-
-
-def _urgent(channel: Channel, changed: list[Resource]) -> list[Resource]:
-    """Endpoints of clusters that the client has already: they go out at once, whatever else is being waited for."""
-    if channel.type_url != type_urls.ENDPOINT:
-        return []
-    return [r for r in changed if r.name in channel.held and r.name not in channel.forced]
