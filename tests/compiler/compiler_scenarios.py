@@ -108,7 +108,9 @@ def filters(port: Ports) -> World:
     )
     moved = Redirect(scheme="https", path=PathChange(kind="ReplaceFullPath", value="/new"), status=301)
     to_root = Filters(rewrite=Rewrite(path=PathChange(kind="ReplacePrefixMatch", value="/")))
-    query = HttpMatch(path_kind="regex", path="/r[0-9]+", query=(ValueMatch(name="q", value="a.*", kind="regex"),))
+    query = HttpMatch(
+        path_kind="regex", path="/r[0-9]+", query=(ValueMatch(name="q", value="a.*", kind="regex"),)
+    )
     name = "HTTPRoute/default/reviews/"
     rules = (
         rule(name + "0", to("reviews"), match=HttpMatch(path="/v1", method="PUT"), filters=changed),
@@ -133,7 +135,9 @@ def resilience(port: Ports) -> World:
         budget=RetryBudget(percent=10.0, min_concurrency=1),
         timeouts=Timeouts(request_s=2.0, backend_request_s=0.5, max_stream_s=60.0),
         limits=Limits(max_connections=10, max_requests=20, max_requests_per_connection=1000),
-        fault=Fault(delay_s=0.1, delay_percent=5.0, abort_status=503, abort_percent=0.5, headers=(("x-t", "1"),)),
+        fault=Fault(
+            delay_s=0.1, delay_percent=5.0, abort_status=503, abort_percent=0.5, headers=(("x-t", "1"),)
+        ),
         rate_limits=(RateLimit(requests=100, burst=200), RateLimit(requests=1, per_s=0.01, status=503)),
         session=SessionAffinity(is_permanent=True, absolute_timeout_s=3600),
         sources=(("timeouts.request", source("TrafficPolicy default/reviews", 9)),),

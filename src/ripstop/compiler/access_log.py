@@ -48,6 +48,7 @@ _INBOUND_TCP: dict[str, str] = {
     "destination": "%DOWNSTREAM_LOCAL_URI_SAN%",
     "details": "%CONNECTION_TERMINATION_DETAILS%",
 }
+_EGRESS = _INBOUND | {"service": "%METADATA(ROUTE:ripstop:service)%"}
 _OUTBOUND: dict[str, str] = {
     "source": "%UPSTREAM_LOCAL_URI_SAN%",
     "destination": "%UPSTREAM_PEER_URI_SAN%",
@@ -57,8 +58,9 @@ _OUTBOUND: dict[str, str] = {
 
 @lru_cache(maxsize=64)
 def http_logs(direction: str, *, is_logged: bool) -> tuple[pb.Message, ...]:
-    """The `access_log` of an HCM; `direction` is inbound, outbound or gateway."""
-    line = {"direction": direction, **_HTTP, **(_INBOUND if direction == "inbound" else _OUTBOUND)}
+    """The `access_log` of an HCM; `direction` is inbound, outbound, gateway or egress."""
+    ends = {"inbound": _INBOUND, "egress": _EGRESS}.get(direction, _OUTBOUND)
+    line = {"direction": direction, **_HTTP, **ends}
     return (*((_file(line),) if is_logged else ()), _statistics(direction))
 
 
@@ -80,9 +82,11 @@ def _file(line: dict[str, str]) -> pb.Message:
 
 def _statistics(direction: str) -> pb.Message:
     """`mesh.requests` and `mesh.duration_ms` (`access_loggers.stats`), tagged with who called whom."""
-    is_inbound = direction == "inbound"
-    source = "%DOWNSTREAM_PEER_URI_SAN%" if is_inbound else "-"
-    destination = "%DOWNSTREAM_LOCAL_URI_SAN%" if is_inbound else "%METADATA(ROUTE:ripstop:service)%"
+    is_asked_by_peer = direction in ("inbound", "egress")
+    source = "%DOWNSTREAM_PEER_URI_SAN%" if is_asked_by_peer else "-"
+    destination = (
+        "%DOWNSTREAM_LOCAL_URI_SAN%" if direction == "inbound" else "%METADATA(ROUTE:ripstop:service)%"
+    )
     ends = {"direction": direction, "source": source, "destination": destination}
     outcome = {"code": "%RESPONSE_CODE%", "flags": "%RESPONSE_FLAGS%"}
     count = {"stat": _stat("requests", ends | outcome), "value_fixed": pb.UInt64Value(value=1)}

@@ -16,6 +16,8 @@ FAULT = "envoy.filters.http.fault"
 SESSION = "envoy.filters.http.stateful_session"
 NOT_SENT = "x-ripstop-not-sent"
 POLICY = "x-ripstop-policy"
+EDGE_STREAMS = 100
+"""HTTP/2 streams at a time on one connection from outside the mesh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +87,19 @@ def _addresses(made: pb.Message, manager: Manager) -> None:
     """Whom x-forwarded-for and the client certificate header are believed from."""
     made.use_remote_address.value = manager.is_edge
     made.skip_xff_append = not manager.is_edge
+    if manager.is_edge:
+        _limit_clients(made)
     if manager.direction == "inbound":
         made.forward_client_cert_details = pb.HttpConnectionManager.SANITIZE_SET
         made.set_current_client_cert_details.uri = True
+
+
+def _limit_clients(made: pb.Message) -> None:
+    """What one connection of a stranger may take (Envoy, "Configuring Envoy as an edge proxy")."""
+    options = made.http2_protocol_options
+    options.max_concurrent_streams.value = EDGE_STREAMS
+    options.initial_stream_window_size.value = 64 * 1024
+    options.initial_connection_window_size.value = 1024 * 1024
 
 
 def _router() -> pb.Message:

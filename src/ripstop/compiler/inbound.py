@@ -49,7 +49,7 @@ def inbound(world: World, node: Registration) -> list[Resource]:
 
 def _app_ports(world: World, node: Registration) -> list[AppPort]:
     """The registered port, and others that services with this node behind them declare as `target_port`."""
-    services = [s for s in _served(world, node)]
+    services = list(_served(world, node))
     declared = {
         (port.target_port or node.app_port): port.protocol for service in services for port in service.ports
     }
@@ -67,7 +67,7 @@ def _app_ports(world: World, node: Registration) -> list[AppPort]:
 
 
 def _served(world: World, node: Registration) -> Iterator[Service]:
-    """The services whose calls may arrive here: its own, and those that select it."""
+    """The services whose calls may arrive here: those that select it, and its own."""
     for service in world.served_by.get(node.node.service_id, ()):
         if service.is_meshed:
             yield service
@@ -118,40 +118,46 @@ def _http(world: World, node: Registration, port: AppPort) -> pb.Message:
     _, limits = _policies(world, node)
     manager = Manager(
         direction="inbound",
-        filters=_filters(max(1, len(limits))),
-        local_replies=_local_replies(),
+        filters=inbound_filters(len(limits)),
+        local_replies=local_replies(
+            "ripstop: the application of %DOWNSTREAM_LOCAL_URI_SAN% does not accept connections"
+        ),
         is_logged=world.mesh.access_log,
     )
     return by_rds(manager, names.inbound(port.port))
 
 
-def _filters(rate_limits: int) -> tuple[pb.Message, ...]:
-    """Audits first, so that they see what DENY stops. What each does is in the routes (`typed_per_filter_config`)."""
+def inbound_filters(rate_limits: int) -> tuple[pb.Message, ...]:
+    """The filters of whoever is called. Audits first, so that they see what DENY stops. What each does is in the
+    routes (`typed_per_filter_config`).
+    """
     return (
         http_filter(f"{AUDITS}.{AUDIT_DENY}", pb.HttpRbac()),
         http_filter(f"{AUDITS}.{AUDIT_ALLOW}", pb.HttpRbac()),
         http_filter(DENY, pb.HttpRbac()),
         http_filter(ALLOW, pb.HttpRbac()),
-        *(http_filter(f"{RATE_LIMIT}.{index}", off()) for index in range(rate_limits)),
+        *(http_filter(f"{RATE_LIMIT}.{index}", off()) for index in range(max(1, rate_limits))),
     )
 
 
-def _local_replies() -> tuple[pb.Message, ...]:
-    """A denial names its policy; a request that the application never got says so (`x-ripstop-not-sent`)."""
+def local_replies(refused: str) -> tuple[pb.Message, ...]:
+    """A denial names its policy; a request that could not be handed on says `refused`, and `x-ripstop-not-sent`."""
     who = "%DOWNSTREAM_PEER_URI_SAN% may not %REQ(:METHOD)% %REQ(:PATH)% at %DOWNSTREAM_LOCAL_URI_SAN%"
     return (
         local_reply(status=403, text=f"ripstop: {who} (policy: {_ENFORCED})", add=[(POLICY, _ENFORCED)]),
-        local_reply(
-            flags=["UF"],
-            text="ripstop: the application of %DOWNSTREAM_LOCAL_URI_SAN% does not accept connections",
-            add=[(NOT_SENT, "1")],
-        ),
+        local_reply(flags=["UF"], text=refused, add=[(NOT_SENT, "1")]),
     )
 
 
 def _tcp(world: World, node: Registration, port: AppPort) -> list[pb.Message]:
     """Network RBAC before a `TcpProxy`; here policies are in the listener, for TCP has no routes."""
-    rules = _rules(world, node, port)
+    filters = network_rbac(_rules(world, node, port))
+    logs = tcp_logs("inbound", "", is_logged=world.mesh.access_log)
+    return [*filters, tcp_proxy("inbound", [(names.inbound(port.port), 1)], logs, 0)]
+
+
+def network_rbac(rules: Rules) -> list[pb.Message]:
+    """The network filters that hold `rules` for connections."""
     filters = []
     for action, prefix in ((Action.DENY, AUDIT_DENY), (Action.ALLOW, AUDIT_ALLOW)):
         enforced, audited = rules.enforced(action), rules.audited(action)
@@ -160,8 +166,7 @@ def _tcp(world: World, node: Registration, port: AppPort) -> list[pb.Message]:
                 stat_prefix="inbound.", rules=enforced, shadow_rules=audited, shadow_rules_stat_prefix=prefix
             )
             filters.append(network_filter("envoy.filters.network.rbac", config))
-    logs = tcp_logs("inbound", "", is_logged=world.mesh.access_log)
-    return [*filters, tcp_proxy("inbound", [(names.inbound(port.port), 1)], logs, 0)]
+    return filters
 
 
 # --- the routes ---
@@ -177,7 +182,8 @@ def _routes(world: World, node: Registration, port: AppPort) -> Resource:
     name = names.inbound(port.port)
     to_app = pb.Route(name=name, match={"prefix": "/"}, route={"cluster": name, "timeout": pb.duration(0)})
     virtual_host = pb.VirtualHost(name=name, domains=["*"], routes=[to_app])
-    for filter_name, config in _per_filter(world, node, port):
+    _, limits = _policies(world, node)
+    for filter_name, config in per_filter(_rules(world, node, port), limits):
         virtual_host.typed_per_filter_config[filter_name].CopyFrom(pb.pack(config))
     made = pb.RouteConfiguration(
         name=name, virtual_hosts=[virtual_host], response_headers_to_remove=[NOT_SENT]
@@ -185,13 +191,13 @@ def _routes(world: World, node: Registration, port: AppPort) -> Resource:
     return Resource.of(type_urls.ROUTE, name, pb.to_bytes(made), [(type_urls.CLUSTER, name)])
 
 
-def _per_filter(world: World, node: Registration, port: AppPort) -> Iterator[tuple[str, pb.Message]]:
-    rules = _rules(world, node, port)
+def per_filter(rules: Rules, limits: tuple[RateLimit, ...]) -> Iterator[tuple[str, pb.Message]]:
+    """What `inbound_filters` do for one virtual host: filter names and their configurations."""
     for action, name, prefix in ((Action.DENY, DENY, AUDIT_DENY), (Action.ALLOW, ALLOW, AUDIT_ALLOW)):
         if (enforced := rules.enforced(action)) is not None:
             yield name, pb.HttpRbacPerRoute(rbac=pb.HttpRbac(rules=enforced))
         if (audited := rules.audited(action)) is not None:
             shadow = pb.HttpRbac(shadow_rules=audited, shadow_rules_stat_prefix=prefix)
             yield f"{AUDITS}.{prefix}", pb.HttpRbacPerRoute(rbac=shadow)
-    for index, limit in enumerate(_policies(world, node)[1]):
+    for index, limit in enumerate(limits):
         yield f"{RATE_LIMIT}.{index}", local_rate_limit(limit)

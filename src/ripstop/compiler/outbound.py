@@ -92,20 +92,23 @@ def _service_routes(world: World, service: Service, namespace: str) -> tuple[Res
     hosts = tuple(world.hosts(service, namespace))
     fallback = default_port(service)
     virtual_hosts = [
-        _virtual_host(_place(world, uses, service, port), namespace, _domains(hosts, port, port is fallback))
+        _virtual_host(_place(world, uses, service, port), namespace, domains(hosts, port, port is fallback))
         for port in service.ports
     ]
     name = names.outbound_routes(service.id)
     return route_configuration(name, virtual_hosts, uses), uses.by_name
 
 
-def route_configuration(name: str, virtual_hosts: list[pb.Message], uses: Uses) -> Resource:
+def route_configuration(
+    name: str, virtual_hosts: list[pb.Message], uses: Uses, *, ignores_port: bool = False
+) -> Resource:
     """A `RouteConfiguration` of callers. The mesh's own marker stays within it (`response_headers_to_remove`)."""
     made = pb.RouteConfiguration(
         name=name,
         virtual_hosts=virtual_hosts,
         response_headers_to_remove=[NOT_SENT],
         validate_clusters=pb.BoolValue(value=False),
+        ignore_port_in_host_matching=ignores_port,
     )
     references = [(type_urls.CLUSTER, used) for used in uses.by_name]
     return Resource.of(type_urls.ROUTE, name, pb.to_bytes(made), references)
@@ -115,13 +118,13 @@ def _place(world: World, uses: Uses, service: Service, port: ServicePort, author
     return Place(world=world, uses=uses, port=port.port, service=service, authority=authority)
 
 
-def _domains(hosts: tuple[str, ...], port: ServicePort, is_default: bool) -> list[str]:
+def domains(hosts: tuple[str, ...], port: ServicePort, is_default: bool) -> list[str]:
     """``host:port``, and the bare host for the default port. A port that a service has not is no domain: 404."""
     with_port = [f"{host}:{port.port}" for host in hosts]
     return [*hosts, *with_port] if is_default else with_port
 
 
-def _virtual_host(place: Place, namespace: str, domains: list[str]) -> pb.Message:
+def _virtual_host(place: Place, namespace: str, hosts: list[str]) -> pb.Message:
     service = place.service
     assert service is not None
     port = service.port(place.port)
@@ -134,18 +137,19 @@ def _virtual_host(place: Place, namespace: str, domains: list[str]) -> pb.Messag
         else f"it speaks {port.protocol.value}; use CONNECT or --upstream"
     )
     made.append(refusal("no-route", 404, f"ripstop: {service.id} port {port.port}: {why}"))
-    return pb.VirtualHost(name=f"{service.id}/{port.port}", domains=domains, routes=made)
+    return pb.VirtualHost(name=f"{service.id}/{port.port}", domains=hosts, routes=made)
 
 
 def _http_routes(place: Place, service: Service, port: ServicePort, namespace: str) -> list[pb.Message]:
     """A service without HTTP routes is called itself; with an empty list of them nothing matches."""
     entry = place.world.routes_for(service, port.port, namespace)
     if entry is None or entry.http is None:
-        return routes(place, [_to_itself(service, port)])
+        return routes(place, [itself(service, port)])
     return routes(place, entry.http)
 
 
-def _to_itself(service: Service, port: ServicePort) -> HttpRule:
+def itself(service: Service, port: ServicePort) -> HttpRule:
+    """The rule of a service that has none: all goes to itself."""
     source = service.source or Source(file="", line=0, document=f"Service {service.id}")
     backend = Backend(service=service.id, port=port.port)
     return HttpRule(name=f"default/{service.id}", source=source, match=HttpMatch(), backends=(backend,))
@@ -172,8 +176,8 @@ def tcp_destinations(
 ) -> list[tuple[str, int]]:
     """The clusters and weights behind a TCP port; an unusable share has a name that no cluster has."""
     entry = place.world.routes_for(service, port.port, namespace)
-    itself = (Backend(service=service.id, port=port.port),)
-    backends = entry.tcp if entry is not None and entry.tcp is not None else itself
+    own = (Backend(service=service.id, port=port.port),)
+    backends = entry.tcp if entry is not None and entry.tcp is not None else own
     return list(destinations(place.world, place.uses, backends)) or [(names.NO_BACKEND, 1)]
 
 

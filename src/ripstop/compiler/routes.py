@@ -91,8 +91,14 @@ def _route(
     _per_filter(made, rule, policy)
     _metadata(made, place, rule)
     if rule.filters.redirect is not None:
-        where = {"scheme": place.scheme, "port": place.port, "hostname": place.hostname}
-        made.redirect.CopyFrom(redirect_action(rule.filters.redirect, rule.match, **where))
+        action = redirect_action(
+            rule.filters.redirect,
+            rule.match,
+            scheme=place.scheme,
+            port=place.port,
+            hostname=place.hostname,
+        )
+        made.redirect.CopyFrom(action)
     elif problem := _unusable(rule.backends):
         made.direct_response.status = 500
         made.direct_response.body.inline_string = f"ripstop: {rule.source}: {problem}\n"

@@ -47,7 +47,7 @@ class World:
     routes: Mapping[ServiceId, tuple[MeshRoutes, ...]]
     gateways: Mapping[ServiceId, Gateway]
     served_by: Mapping[ServiceId, tuple[Service, ...]]
-    """The services that are answered by instances registered under a name: its own first, then those that select it."""
+    """The services that are answered by instances registered under a name. Its own comes last: its word on a port counts."""
     source: tuple[MeshRoutes, ...] = ()
 
     @classmethod
@@ -92,10 +92,11 @@ def _served_by(services: Mapping[ServiceId, Service]) -> dict[ServiceId, tuple[S
     for service in services.values():
         for identity in {service.id, *service.identities}:
             found[identity].append(service)
-    return {
-        identity: tuple(sorted(served, key=lambda service, own=identity: (service.id != own, service.id)))
-        for identity, served in found.items()
-    }
+    return {identity: _own_last(identity, served) for identity, served in found.items()}
+
+
+def _own_last(identity: ServiceId, served: list[Service]) -> tuple[Service, ...]:
+    return tuple(sorted(served, key=lambda service: (service.id == identity, service.id)))
 
 
 def default_port(service: Service) -> ServicePort | None:
@@ -151,6 +152,11 @@ def _variant(policy: EffectivePolicy) -> str:
     return content_version(repr(_cluster_part(policy)).encode())[:8]
 
 
+def egress_sni(service: ServiceId, port: int) -> str:
+    """The SNI that tells an egress gateway which TCP port outside the mesh is called."""
+    return f"port-{port}.{service.name}.{service.namespace}.egress.ripstop"
+
+
 def upstream_of(world: World, use: Use, reader: ServiceId | None) -> Upstream:
     """Everything the cluster of `use` is made from. `reader` is the gateway that compiles for itself, if one does."""
     service = world.services[use.service]
@@ -166,5 +172,12 @@ def upstream_of(world: World, use: Use, reader: ServiceId | None) -> Upstream:
         is_meshed=service.is_meshed or by_gateway is not None,
         peers=peers,
         trust_domain=world.mesh.trust_domain,
-        sni=names.target_sni(port.target_port) if service.is_meshed and port.target_port else "",
+        sni=_sni(service, port, by_gateway),
     )
+
+
+def _sni(service: Service, port: ServicePort, by_gateway: ServiceId | None) -> str:
+    """What the peer's listener tells its ports apart by; empty for its main one."""
+    if by_gateway:
+        return "" if port.protocol.is_http else egress_sni(service.id, port.port)
+    return names.target_sni(port.target_port) if service.is_meshed and port.target_port else ""

@@ -61,10 +61,3 @@ def _hash_policy(key: HashKey) -> pb.Message:
         case _:
             policy.connection_properties.source_ip = True
     return policy
-
-
-def not_on_envoy(balancer: LoadBalancer) -> str:
-    """What this balancer asks for that Envoy cannot do; empty when nothing."""
-    if balancer.algorithm is Algorithm.PEAK_EWMA:
-        return "PeakEwma is not in Envoy 1.40; LeastRequest is used"
-    return ""

@@ -1,0 +1,37 @@
+"""What documents ask for and a kind of data plane cannot do: said in `status`, never left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ripstop.compiler.world import Use, World
+from ripstop.model.policy import Algorithm, EffectivePolicy, FallbackTrigger
+from ripstop.model.topology import Service
+
+
+def not_on_envoy(world: World, use: Use) -> Iterator[str]:
+    """``TrafficPolicy default/reviews: fallback on breakerOpen``, for the policies of a service and of its route."""
+    service = world.services[use.service]
+    for policy in (service.policy, use.policy):
+        if policy is not None:
+            yield from _fallbacks(service, policy)
+            yield from _balancer(service, policy)
+
+
+def _fallbacks(service: Service, policy: EffectivePolicy) -> Iterator[str]:
+    """Envoy's aggregate cluster goes on when no endpoint is healthy, and on nothing else."""
+    beyond = {t for hop in policy.fallbacks for t in hop.triggers} - {FallbackTrigger.NO_HEALTHY}
+    for trigger in sorted(beyond):
+        yield f"{document_of(service, policy, 'fallback')}: fallback on {trigger.value}"
+
+
+def _balancer(service: Service, policy: EffectivePolicy) -> Iterator[str]:
+    if policy.load_balancer.algorithm is Algorithm.PEAK_EWMA:
+        where = document_of(service, policy, "loadBalancer")
+        yield f"{where}: load balancer PeakEwma (LeastRequest is used)"
+
+
+def document_of(service: Service, policy: EffectivePolicy, field: str) -> str:
+    """The document that set `field` or a part of it; the service when no document is known."""
+    found = (source.document for name, source in policy.sources if name.split(".")[0] == field)
+    return next(found, f"Service {service.id}")
