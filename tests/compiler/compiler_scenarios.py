@@ -11,6 +11,7 @@ from mesh_worlds import (
     Ports,
     endpoints,
     external,
+    gateway_node,
     mesh_routes,
     node,
     rule,
@@ -75,7 +76,8 @@ class Scenario:
 
 def one_service(port: Ports) -> World:
     """Defaults only: what every sidecar has without any document."""
-    return topology([service("reviews")], {"reviews": REVIEWS}), node("reviews", port)
+    made = topology([service("reviews")], {"reviews": REVIEWS}, mesh=MeshSettings())
+    return made, node("reviews", port)
 
 
 def canary(port: Ports) -> World:
@@ -241,7 +243,7 @@ def upstream_ports(port: Ports) -> World:
         Upstream(service=sid("reviews"), port=9090, local_port=port(15090)),
         Upstream(service=sid("nobody"), port=80, local_port=port(15099)),
     )
-    made = topology([service("reviews", *ports)], {"reviews": REVIEWS}, mesh=MeshSettings(access_log=False))
+    made = topology([service("reviews", *ports)], {"reviews": REVIEWS})
     return made, node("reviews", port, upstreams=upstreams, outbound_port=0)
 
 
@@ -299,8 +301,6 @@ def outside(port: Ports) -> World:
     }
     calls = frozenset({sid("api"), sid("billing")})
     caller = service("reviews", calls=calls)
-    from mesh_worlds import gateway_node
-
     egress = gateway_node("egress", address="127.0.0.1", inbound_port=port(15008))
     made = topology([api, by_gateway, caller, service("hidden")], instances, nodes=[egress])
     return made, node("reviews", port)

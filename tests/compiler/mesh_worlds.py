@@ -23,6 +23,8 @@ from ripstop.model.workload import Endpoint, NodeKind, Protocol, Registration
 Ports = Callable[[int], int]
 """Local ports: as they are in goldens, free ones where a real Envoy opens them."""
 
+QUIET = MeshSettings(access_log=False)
+"""Access logs are long; the golden of `one_service` shows them."""
 HTTP = ServicePort(port=80, name="http")
 
 
@@ -119,7 +121,7 @@ def topology(
             found[each.id, port.port] = next((instances[n] for n in names if n in instances), ())
     return Topology(
         generation=generation,
-        mesh=mesh or MeshSettings(),
+        mesh=mesh or QUIET,
         services={each.id: each for each in services},
         endpoints=found,
         routes=tuple(routes),

@@ -12,11 +12,13 @@ from compiler_scenarios import SCENARIOS, Scenario
 from envoy_peer import EnvoyPeer, envoy_peer, free_port
 
 from ripstop.compiler import Compiler
+from ripstop.model.policy import MeshSettings
 from ripstop.model.workload import NodeKind
 from ripstop.xds import type_urls
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 DEADLINE_S = 10.0
+LOUD = MeshSettings(access_log=True)
 _given: dict[int, int] = {}
 
 
@@ -46,7 +48,7 @@ async def test_a_real_envoy_takes_every_resource(scenario: Scenario, peer: Envoy
     topology, node = scenario.make(free)
     if node.kind is NodeKind.GRPC:
         pytest.skip("gRPC clients have listeners that are no sockets; test_grpc_client.py asks one")
-    snapshot = Compiler().compile(topology, node)
+    snapshot = Compiler().compile(replace(topology, mesh=LOUD), node)
     generation = max(peer.control.acked, default=0) + 1
     nacks = await peer.control.push(replace(snapshot, generation=generation))
     assert nacks == []

@@ -78,13 +78,13 @@ def _not_understood(service: Service) -> Iterator[str]:
         where = document_of(service, policy, "loadBalancer")
         yield f"{where}: load balancer {algorithm.value} ({used} is used)"
     parts = {
-        "fallback": policy.fallbacks,
-        "healthChecks": policy.health_checks,
-        "sessionAffinity": policy.session,
+        "fallback": (policy.fallbacks, "fallback"),
+        "healthChecks": (policy.health_checks, "active health checks"),
+        "sessionAffinity": (policy.session, "session affinity"),
     }
-    for name, value in parts.items():
+    for name, (value, words) in parts.items():
         if value:
-            yield f"{document_of(service, policy, name)}: {name}"
+            yield f"{document_of(service, policy, name)}: {words}"
 
 
 # --- listeners and routes ---
@@ -130,8 +130,11 @@ def _routes(world: World, uses: Uses, service: Service, port: ServicePort, names
 
 def _understood(route: pb.Message) -> pb.Message | None:
     """A route in gRPC's words; None for one that no gRPC request can match or that gRPC would refuse."""
-    if route.match.query_parameters or route.HasField("redirect"):
+    methods = [header for header in route.match.headers if header.name == ":method"]
+    if route.match.query_parameters or route.HasField("redirect") or not all(map(_is_post, methods)):
         return None
+    for header in methods:
+        route.match.headers.remove(header)
     if route.match.WhichOneof("path_specifier") == "path_separated_prefix":
         # A gRPC path is /package.Service/Method: a prefix of whole elements ends with a slash.
         route.match.prefix = route.match.path_separated_prefix + "/"
@@ -140,6 +143,12 @@ def _understood(route: pb.Message) -> pb.Message | None:
     if route.HasField("route"):
         _understood_action(route.route)
     return route
+
+
+def _is_post(method: pb.Message) -> bool:
+    """Whether a matcher takes the one method of gRPC; those by regular expression are of idempotent ones."""
+    value: str = method.string_match.exact
+    return value == "POST"
 
 
 def _understood_action(action: pb.Message) -> None:

@@ -120,12 +120,16 @@ def local_reply(
     *,
     flags: Sequence[str] = (),
     status: int = 0,
+    metadata: tuple[str, str, str] = ("", "", ""),
     text: str = "",
     add: Sequence[tuple[str, str]] = (),
     new_status: int = 0,
 ) -> pb.Message:
-    """A `ResponseMapper`: answers of this proxy itself with any of `flags`, or `status`, say `text` and carry `add`."""
-    made = pb.ResponseMapper(filter=_reply_filter(flags, status))
+    """A `ResponseMapper`: answers of this proxy itself say `text` and carry `add`.
+
+    Which answers: those with any of `flags`, or with `status`, or whose dynamic `metadata` (filter, key) is a value.
+    """
+    made = pb.ResponseMapper(filter=_reply_filter(flags, status, metadata))
     if text:
         made.body_format_override.text_format_source.inline_string = text + "\n"
     if new_status:
@@ -140,7 +144,12 @@ def local_reply(
     return made
 
 
-def _reply_filter(flags: Sequence[str], status: int) -> pb.Message:
+def _reply_filter(flags: Sequence[str], status: int, metadata: tuple[str, str, str]) -> pb.Message:
+    if metadata[0]:
+        value = pb.ValueMatcher(string_match={"exact": metadata[2]})
+        matcher = pb.MetadataMatcher(filter=metadata[0], path=[{"key": metadata[1]}], value=value)
+        found = pb.MetadataFilter(matcher=matcher, match_if_key_not_found=pb.BoolValue(value=False))
+        return pb.AccessLogFilter(metadata_filter=found)
     if flags:
         return pb.AccessLogFilter(response_flag_filter={"flags": flags})
     value = {"default_value": status, "runtime_key": "ripstop.local_reply"}

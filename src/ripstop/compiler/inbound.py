@@ -26,7 +26,11 @@ from ripstop.xds.snapshot import Resource
 
 DENY, ALLOW, AUDITS = "ripstop.rbac.deny", "ripstop.rbac.allow", "ripstop.rbac.audit"
 RATE_LIMIT = "ripstop.rate_limit"
-_ENFORCED = "%DYNAMIC_METADATA(envoy.filters.http.rbac:enforced_effective_policy_id)%"
+RBAC_METADATA = "envoy.filters.http.rbac"
+DENIED_BY = "deny_"
+"""Envoy tells which policy enforced only after the answer is written; the same rules as shadow rules tell it before."""
+_DENIED = f"%DYNAMIC_METADATA({RBAC_METADATA}:{DENIED_BY}shadow_effective_policy_id)%"
+_ALLOWS = "%METADATA(ROUTE:ripstop:allows)%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +136,10 @@ def inbound_filters(rate_limits: int) -> tuple[pb.Message, ...]:
     routes (`typed_per_filter_config`).
     """
     return (
-        http_filter(f"{AUDITS}.{AUDIT_DENY}", pb.HttpRbac()),
-        http_filter(f"{AUDITS}.{AUDIT_ALLOW}", pb.HttpRbac()),
-        http_filter(DENY, pb.HttpRbac()),
+        # Metadata and statistics take the prefix from here, not from the routes.
+        http_filter(f"{AUDITS}.{AUDIT_DENY}", pb.HttpRbac(shadow_rules_stat_prefix=AUDIT_DENY)),
+        http_filter(f"{AUDITS}.{AUDIT_ALLOW}", pb.HttpRbac(shadow_rules_stat_prefix=AUDIT_ALLOW)),
+        http_filter(DENY, pb.HttpRbac(shadow_rules_stat_prefix=DENIED_BY)),
         http_filter(ALLOW, pb.HttpRbac()),
         *(http_filter(f"{RATE_LIMIT}.{index}", off()) for index in range(max(1, rate_limits))),
     )
@@ -144,7 +149,12 @@ def local_replies(refused: str) -> tuple[pb.Message, ...]:
     """A denial names its policy; a request that could not be handed on says `refused`, and `x-ripstop-not-sent`."""
     who = "%DOWNSTREAM_PEER_URI_SAN% may not %REQ(:METHOD)% %REQ(:PATH)% at %DOWNSTREAM_LOCAL_URI_SAN%"
     return (
-        local_reply(status=403, text=f"ripstop: {who} (policy: {_ENFORCED})", add=[(POLICY, _ENFORCED)]),
+        local_reply(
+            metadata=(RBAC_METADATA, f"{DENIED_BY}shadow_engine_result", "denied"),
+            text=f"ripstop: {who}: {_DENIED} forbids it",
+            add=[(POLICY, _DENIED)],
+        ),
+        local_reply(status=403, text=f"ripstop: {who}: none of {_ALLOWS} allows it", add=[(POLICY, _ALLOWS)]),
         local_reply(flags=["UF"], text=refused, add=[(NOT_SENT, "1")]),
     )
 
@@ -181,6 +191,7 @@ def _routes(world: World, node: Registration, port: AppPort) -> Resource:
     """`in/<port>`: everything to the application. It cannot forge the mesh's marker (`response_headers_to_remove`)."""
     name = names.inbound(port.port)
     to_app = pb.Route(name=name, match={"prefix": "/"}, route={"cluster": name, "timeout": pb.duration(0)})
+    to_app.metadata.filter_metadata["ripstop"].update({"allows": _rules(world, node, port).allows()})
     virtual_host = pb.VirtualHost(name=name, domains=["*"], routes=[to_app])
     _, limits = _policies(world, node)
     for filter_name, config in per_filter(_rules(world, node, port), limits):
@@ -195,7 +206,8 @@ def per_filter(rules: Rules, limits: tuple[RateLimit, ...]) -> Iterator[tuple[st
     """What `inbound_filters` do for one virtual host: filter names and their configurations."""
     for action, name, prefix in ((Action.DENY, DENY, AUDIT_DENY), (Action.ALLOW, ALLOW, AUDIT_ALLOW)):
         if (enforced := rules.enforced(action)) is not None:
-            yield name, pb.HttpRbacPerRoute(rbac=pb.HttpRbac(rules=enforced))
+            told = {"shadow_rules": enforced, "shadow_rules_stat_prefix": DENIED_BY} if name == DENY else {}
+            yield name, pb.HttpRbacPerRoute(rbac=pb.HttpRbac(rules=enforced, **told))
         if (audited := rules.audited(action)) is not None:
             shadow = pb.HttpRbac(shadow_rules=audited, shadow_rules_stat_prefix=prefix)
             yield f"{AUDITS}.{prefix}", pb.HttpRbacPerRoute(rbac=shadow)

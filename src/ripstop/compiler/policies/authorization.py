@@ -41,6 +41,10 @@ class Rules:
         """The `RBAC` of DENY or ALLOW documents; None when there are none of them."""
         return self._rbac(action, [a for a in self._all if a.action is action])
 
+    def allows(self) -> str:
+        """The names of the ALLOW documents: what a call that none of them lets through is told."""
+        return ", ".join(f"{a.namespace}/{a.name}" for a in self._all if a.action is Action.ALLOW)
+
     def audited(self, action: Action) -> pb.Message | None:
         """The `RBAC` that AUDIT documents would be, had they said `action`."""
         audits = [a for a in self._all if a.action is Action.AUDIT and a.audits is action]
