@@ -28,7 +28,9 @@ DENY, ALLOW, AUDITS = "ripstop.rbac.deny", "ripstop.rbac.allow", "ripstop.rbac.a
 RATE_LIMIT = "ripstop.rate_limit"
 RBAC_METADATA = "envoy.filters.http.rbac"
 DENIED_BY = "deny_"
-"""Envoy tells which policy enforced only after the answer is written; the same rules as shadow rules tell it before."""
+"""A filter tells which policy matched only after its answer is written: the same rules as shadow rules of a filter
+before it (`TOLD`) tell it in time."""
+TOLD = "ripstop.rbac.told"
 _DENIED = f"%DYNAMIC_METADATA({RBAC_METADATA}:{DENIED_BY}shadow_effective_policy_id)%"
 _ALLOWS = "%METADATA(ROUTE:ripstop:allows)%"
 
@@ -139,7 +141,8 @@ def inbound_filters(rate_limits: int) -> tuple[pb.Message, ...]:
         # Metadata and statistics take the prefix from here, not from the routes.
         http_filter(f"{AUDITS}.{AUDIT_DENY}", pb.HttpRbac(shadow_rules_stat_prefix=AUDIT_DENY)),
         http_filter(f"{AUDITS}.{AUDIT_ALLOW}", pb.HttpRbac(shadow_rules_stat_prefix=AUDIT_ALLOW)),
-        http_filter(DENY, pb.HttpRbac(shadow_rules_stat_prefix=DENIED_BY)),
+        http_filter(TOLD, pb.HttpRbac(shadow_rules_stat_prefix=DENIED_BY)),
+        http_filter(DENY, pb.HttpRbac()),
         http_filter(ALLOW, pb.HttpRbac()),
         *(http_filter(f"{RATE_LIMIT}.{index}", off()) for index in range(max(1, rate_limits))),
     )
@@ -206,8 +209,10 @@ def per_filter(rules: Rules, limits: tuple[RateLimit, ...]) -> Iterator[tuple[st
     """What `inbound_filters` do for one virtual host: filter names and their configurations."""
     for action, name, prefix in ((Action.DENY, DENY, AUDIT_DENY), (Action.ALLOW, ALLOW, AUDIT_ALLOW)):
         if (enforced := rules.enforced(action)) is not None:
-            told = {"shadow_rules": enforced, "shadow_rules_stat_prefix": DENIED_BY} if name == DENY else {}
-            yield name, pb.HttpRbacPerRoute(rbac=pb.HttpRbac(rules=enforced, **told))
+            yield name, pb.HttpRbacPerRoute(rbac=pb.HttpRbac(rules=enforced))
+            if action is Action.DENY:
+                told = pb.HttpRbac(shadow_rules=enforced, shadow_rules_stat_prefix=DENIED_BY)
+                yield TOLD, pb.HttpRbacPerRoute(rbac=told)
         if (audited := rules.audited(action)) is not None:
             shadow = pb.HttpRbac(shadow_rules=audited, shadow_rules_stat_prefix=prefix)
             yield f"{AUDITS}.{prefix}", pb.HttpRbacPerRoute(rbac=shadow)

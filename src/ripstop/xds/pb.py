@@ -69,7 +69,7 @@ _MODULES: dict[str, str] = {
     _CONFIG + "route.v3.scoped_route": "ScopedRouteConfiguration",
     _CONFIG + "rbac.v3.rbac": "RBAC Policy Permission Principal",
     _CONFIG + "accesslog.v3.accesslog": (
-        "AccessLog AccessLogFilter ResponseFlagFilter StatusCodeFilter AndFilter OrFilter"
+        "AccessLog AccessLogFilter ResponseFlagFilter StatusCodeFilter AndFilter OrFilter MetadataFilter"
     ),
     _CONFIG + "metrics.v3.stats": "StatsConfig StatsMatcher TagSpecifier HistogramBucketSettings",
     _CONFIG + "overload.v3.overload": "OverloadManager",
@@ -136,6 +136,7 @@ _MODULES: dict[str, str] = {
     "envoy.type.matcher.v3.regex": "RegexMatcher RegexMatchAndSubstitute",
     "envoy.type.matcher.v3.path": "PathMatcher",
     "envoy.type.matcher.v3.metadata": "MetadataMatcher",
+    "envoy.type.matcher.v3.value": "ValueMatcher",
     "envoy.type.metadata.v3.metadata": "MetadataKey",
     "xds.core.v3.resource_locator": "ResourceLocator",
     "xds.type.matcher.v3.matcher": "Matcher",
