@@ -103,7 +103,7 @@ def gateway_http(port: Ports) -> World:
         protocol="HTTP",
         virtual_hosts=(
             host("shop.example.com", to_reviews("stolen")),
-            host("plain.test", to_reviews("plain"), moved),
+            host("plain.test", moved, to_reviews("plain")),
             host("*", to_reviews("rest", "/rest")),
         ),
     )

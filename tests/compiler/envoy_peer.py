@@ -9,12 +9,13 @@ import json
 import socket
 import urllib.request
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import envoy
 import grpc
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -177,6 +178,17 @@ class EnvoyPeer:
     def admin(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=10) as answer:
             return answer.read().decode()
+
+    async def takes(self, snapshot: Snapshot) -> None:
+        """Have Envoy run `snapshot`: nothing is refused, and every listener opens."""
+        generation = max(self.control.acked, default=0) + 1
+        assert await self.control.push(replace(snapshot, generation=generation)) == []
+        wanted = dict.fromkeys(snapshot.of_type(type_urls.LISTENER), "active")
+        async with asyncio.timeout(DEADLINE_S):
+            while (found := await asyncio.to_thread(self.listeners)) != wanted:
+                if any(state not in ("active", "warming") for state in found.values()):
+                    pytest.fail(f"{found}\n{self.log.read_text()[-3000:]}")
+                await asyncio.sleep(0.05)
 
     def listeners(self) -> dict[str, str]:
         """Listener -> state: active, warming or the error."""
