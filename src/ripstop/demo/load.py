@@ -18,7 +18,7 @@ from ripstop.observe.golden import percentile
 
 RATE_PER_S = 100
 TIMEOUT_S = 10.0
-IN_FLIGHT_MAX = 300
+IN_FLIGHT_MAX = 150
 """More are not sent: a page that is not sent is counted in `held_back`."""
 TOGETHER_MAX = 8
 

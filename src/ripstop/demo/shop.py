@@ -16,12 +16,10 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ripstop.demo.http_client import CallFailed, Client, Reply
 from ripstop.demo.http_server import Answer, Request, serve
-
-if TYPE_CHECKING:
-    import httpx
 
 CALLEES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "web": {"/": ("details", "reviews"), "/checkout": ("orders",)},
@@ -41,7 +39,6 @@ PASSED_ON = ("traceparent", "tracestate", "x-request-id", "x-user")
 POLICY = "x-ripstop-policy"
 BY_ENVOY = "x-forwarded-proto"
 """Envoy adds it to every request it passes on (`HttpConnectionManager`); so the door knows who came by the mesh."""
-CALL_TIMEOUT_S = 10.0
 MAX_DELAY_S = 60.0
 
 
@@ -62,7 +59,7 @@ class Shop:
         self._callees = CALLEES.get(name, {})
         self._fault = Fault()
         self._answered = 0
-        self._client = _client() if self._callees else None
+        self._client = Client()
 
     async def handle(self, request: Request) -> Answer:
         """Answer a request; paths with an underscore are the door for whoever runs the demo."""
@@ -85,15 +82,12 @@ class Shop:
 
     async def _call(self, callee: str, request: Request) -> dict[str, Any]:
         """Call another service by its name; `status` 0 when there was no answer at all."""
-        import httpx  # here: services that call nobody start without it
-
-        assert self._client is not None
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         try:
-            answer = await self._client.get(f"http://{callee}/", headers=headers)
-        except httpx.HTTPError as error:
-            return {"callee": callee, "status": 0, "error": f"{type(error).__name__}: {error}"}
-        return {"callee": callee, "status": answer.status_code, **_told(answer)}
+            reply = await self._client.get(f"http://{callee}/", headers)
+        except CallFailed as failed:
+            return {"callee": callee, "status": 0, "error": str(failed)}
+        return {"callee": callee, "status": reply.status, **_told(reply)}
 
     def _door(self, request: Request) -> Answer:
         if BY_ENVOY in request.headers:
@@ -129,22 +123,15 @@ def fault_from(wanted: Any) -> Fault:
     return Fault(status, float(delay_s))
 
 
-def _client() -> httpx.AsyncClient:
-    """A pooled client that goes through `http_proxy`, as the environment says."""
-    import httpx
-
-    return httpx.AsyncClient(timeout=CALL_TIMEOUT_S)
-
-
-def _told(answer: httpx.Response) -> dict[str, Any]:
+def _told(reply: Reply) -> dict[str, Any]:
     """What a callee told: its JSON, the policy that refused, or the text of a proxy between."""
     told: dict[str, Any] = {}
-    if policy := answer.headers.get(POLICY):
+    if policy := reply.headers.get(POLICY):
         told["policy"] = policy
     try:
-        told["answer"] = answer.json()
+        told["answer"] = json.loads(reply.body)
     except ValueError:
-        told["text"] = answer.text[:200]
+        told["text"] = reply.body[:200].decode(errors="replace")
     return told
 
 
