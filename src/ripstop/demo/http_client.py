@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client over h11 with kept connections, which goes through the proxy that the environment names.
 
-httpx would do the same. Dozens of processes share two cores here, and its pool looks at every connection for every request:
-a shop that is late for a moment would never catch up.
+httpx would do the same. But the whole shop shares a core or two, and its pool looks at every connection for every
+request: a process that is late for a moment would never catch up.
 """
 
 from __future__ import annotations
@@ -64,6 +64,12 @@ class Client:
             raise CallFailed(f"no answer within {TIMEOUT_S:.0f} s") from None
         except (OSError, h11.ProtocolError) as error:
             raise CallFailed(f"{type(error).__name__}: {error}") from None
+
+    def close(self) -> None:
+        """Let go of all kept connections."""
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
 
     async def _ask(self, server: str, request: h11.Request) -> Reply:
         """By the connection used last, so that those too many grow old; by a fresh one when it turns out stale."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
 from collections import Counter
@@ -11,13 +12,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
+from ripstop.demo.http_client import TIMEOUT_S, CallFailed, Client, Reply
 from ripstop.demo.shop import POLICY
 from ripstop.observe.golden import percentile
 
 RATE_PER_S = 100
-TIMEOUT_S = 10.0
 IN_FLIGHT_MAX = 150
 """More are not sent: a page that is not sent is counted in `held_back`."""
 TOGETHER_MAX = 8
@@ -115,8 +114,8 @@ class Load:
     """Asks for pages. Use as `async with`; `run()` is the steady stream, `ask()` asks for some more."""
 
     def __init__(self, url: str, rate_per_s: int = RATE_PER_S) -> None:
-        limits = httpx.Limits(max_connections=IN_FLIGHT_MAX, max_keepalive_connections=IN_FLIGHT_MAX)
-        self._http = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, limits=limits, trust_env=False)
+        self._url = url
+        self._http = Client(env={})
         self._period_s = 1 / rate_per_s
         self._in_flight: set[asyncio.Task[Page]] = set()
         self._pages: list[Page] = []
@@ -130,7 +129,7 @@ class Load:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-        await self._http.aclose()
+        self._http.close()
 
     def start(self) -> None:
         """Begin the steady stream."""
@@ -166,15 +165,14 @@ class Load:
         started = time.monotonic()
         sent = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", **(headers or {})}
         try:
-            answer = await self._http.get(path, headers=sent)
-        except httpx.HTTPError as failed:
-            why = f"{type(failed).__name__} {failed}".strip()
-            return Page(started, time.monotonic() - started, 0, error=why)
+            reply = await self._http.get(f"{self._url}{path}", sent)
+        except CallFailed as failed:
+            return Page(started, time.monotonic() - started, 0, error=str(failed))
         took_s = time.monotonic() - started
-        told = _json(answer)
-        error = "" if told or answer.status_code == 200 else answer.text[:120]
-        policy = answer.headers.get(POLICY, "")
-        return Page(started, took_s, answer.status_code, tuple(calls_of(told)), policy, error)
+        told = _told(reply)
+        error = "" if told or reply.status == 200 else reply.body[:120].decode(errors="replace")
+        policy = reply.headers.get(POLICY, "")
+        return Page(started, took_s, reply.status, tuple(calls_of(told)), policy, error)
 
     async def ask(self, count: int, path: str = "/", headers: Mapping[str, str] | None = None) -> Window:
         """Ask for some pages beside the stream, a few at a time; they are in no window but this one."""
@@ -200,16 +198,16 @@ class Load:
 
     async def _settle(self) -> None:
         if waiting := set(self._in_flight):
-            await asyncio.wait(waiting, timeout=TIMEOUT_S)
+            await asyncio.wait(waiting, timeout=2 * TIMEOUT_S)
 
     def totals(self) -> Window:
         """Every page of the stream so far."""
         return Window(self._pages)
 
 
-def _json(answer: httpx.Response) -> Mapping[str, Any]:
+def _told(reply: Reply) -> Mapping[str, Any]:
     try:
-        told = answer.json()
+        told = json.loads(reply.body)
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}

@@ -75,7 +75,8 @@ class ShopMesh:
 
     def _child(self, name: str, *arguments: str) -> Child:
         command = (sys.executable, "-m", "ripstop", *arguments)
-        return Child(name, command, _environment(self.state.path), self.logs / f"{name}.log")
+        env = _environment(self.state.path, self.directory / "tmp")
+        return Child(name, command, env, self.logs / f"{name}.log")
 
     def _instance(self, instance: Instance) -> Child:
         port = str(self.ports[instance.name])
@@ -92,7 +93,7 @@ class ShopMesh:
         Raises:
             DemoFailed: a process ended, or it is not ready within READY_S.
         """
-        for part in (self.directory / "mesh", self.logs):
+        for part in (self.directory / "mesh", self.directory / "tmp", self.logs):
             part.mkdir(parents=True, exist_ok=True)
         for name, text in documents.directory(self.gateway_port).items():
             (self.directory / "mesh" / name).write_text(text)
@@ -185,12 +186,15 @@ class ShopMesh:
         return f"http://127.0.0.1:{self.ports[instance]}"
 
 
-def _environment(state: Path) -> Mapping[str, str]:
-    """Ours without what would lead a mesh's processes elsewhere, and where the state is."""
+def _environment(state: Path, tmp: Path) -> Mapping[str, str]:
+    """Ours without what would lead a mesh's processes elsewhere, and where the state is.
+
+    What killed processes leave behind in `tmp` goes with the rest.
+    """
     foreign = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     kept = {
         key: value
         for key, value in os.environ.items()
         if key.lower() not in foreign and not key.startswith("RIPSTOP_")
     }
-    return {**kept, "RIPSTOP_STATE": str(state), "PYTHONUNBUFFERED": "1"}
+    return {**kept, "RIPSTOP_STATE": str(state), "TMPDIR": str(tmp), "PYTHONUNBUFFERED": "1"}
