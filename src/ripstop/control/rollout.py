@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ripstop.ids import ServiceId
 from ripstop.model.topology import Topology
+from ripstop.model.workload import NodeKind
 from ripstop.xds import names, type_urls
 from ripstop.xds.snapshot import Snapshot
 
@@ -29,7 +30,7 @@ class Difference:
         moved = {
             key for key, found in after.endpoints.items() if before.endpoints.get(key) is not found
         } | before.endpoints.keys() - after.endpoints.keys()
-        return cls(False, frozenset(moved))
+        return cls(False, frozenset(moved | _by_moved_gateways(before, after)))
 
     def concerns(self, snapshot: Snapshot | None) -> bool:
         """Whether a node that runs `snapshot` is to be sent something."""
@@ -37,3 +38,17 @@ class Difference:
             return True
         held = snapshot.of_type(type_urls.ENDPOINT)
         return any(names.outbound_cluster(service, port) in held for service, port in self.endpoints)
+
+
+def _by_moved_gateways(before: Topology, after: Topology) -> set[tuple[ServiceId, int]]:
+    """Services whose calls go by an egress gateway: its nodes are their endpoints, as callers see them."""
+    nodes = {**before.nodes, **after.nodes}
+    moved = {
+        node.service_id
+        for node, registration in nodes.items()
+        if registration.kind is NodeKind.GATEWAY and before.nodes.get(node) is not after.nodes.get(node)
+    }
+    if not moved:
+        return set()
+    services = [s for s in after.services.values() if s.egress_gateway in moved]
+    return {(service.id, port.port) for service in services for port in service.ports}

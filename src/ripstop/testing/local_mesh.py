@@ -1,4 +1,4 @@
-"""A mesh of real processes on this host: `ripstop up`, `ripstop run`, `ripstop gateway`, each with its log in a directory."""
+"""A mesh of real processes on this host: `ripstop up`, `run`, `gateway`, each with its log in a directory."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Resource:
 
     type_url: str
     name: str
-    body: bytes
+    body: bytes = field(repr=False)
     version: str
     references: frozenset[tuple[str, str]] = frozenset()
 

@@ -155,11 +155,8 @@ class AdsServerStream:
             if self._target is not None:  # the refused version may be out of date by now
                 channel.retarget(self._target.of_type(channel.type_url))
             return [Nacked(nack)] if nack else []
-        before = channel.held.copy() if channel.type_url == type_urls.CLUSTER else {}
         response = channel.accept()
         assert response is not None
-        if channel.type_url == type_urls.CLUSTER:
-            self._warm(response, before)
         if channel.type_url == type_urls.LISTENER:  # a new one may be what makes the client ask for scopes
             self._waived.discard((type_urls.SCOPED_ROUTE, WILDCARD))
         return [Acked(channel.type_url, response.generation)]
@@ -167,6 +164,7 @@ class AdsServerStream:
     def _warm(self, response: Response, before: dict[str, Resource]) -> None:
         """An updated cluster warms until its endpoints arrive once more, and Envoy need not ask for them again.
 
+        They follow the clusters at once: Envoy's ACK of clusters waits for them.
         Source: xDS protocol, "Resource warming": the ClusterLoadAssignment is required even when it did not change.
         """
         for cluster in response.changed:
@@ -286,6 +284,8 @@ class AdsServerStream:
         assert self._target is not None
         self._nonce += 1
         response = Response(str(self._nonce), self._target.generation, changed, removed)
+        if channel.type_url == type_urls.CLUSTER:
+            self._warm(response, channel.held)
         channel.send(response, removed)
         if self._delta:
             message = wire.delta_response(channel.type_url, response)
