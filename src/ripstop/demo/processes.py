@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import random
 import signal
@@ -16,6 +17,8 @@ from ripstop.errors import RipstopError
 PORTS = range(15000, 30000)
 """Below what Linux gives to outgoing connections (ip_local_port_range): nothing takes a port once it is chosen."""
 TAIL_LINES = 15
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class DemoFailed(RipstopError):
@@ -54,6 +57,7 @@ class Child:
                 stderr=log,
                 env=self._env,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     async def stop(self, deadline_s: float) -> None:
@@ -94,6 +98,11 @@ class Child:
                 f"{self.name} ended with {self._process.returncode}:\n{tail(self.log)}",
                 cure=f"its whole log is {self.log}",
             )
+
+
+def _end_with_parent() -> None:
+    """Get SIGTERM when the demo dies, even by SIGKILL (PR_SET_PDEATHSIG, prctl(2)): it leaves no process behind."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def tail(log: Path) -> str:

@@ -16,7 +16,7 @@ from ripstop.demo.load import Load, Window
 from ripstop.demo.mesh import INSTANCES, ShopMesh
 from ripstop.demo.report import Check
 from ripstop.demo.shares import bounds, is_within
-from ripstop.demo.table import edges_of
+from ripstop.demo.table import WINDOW_S, edges_of
 
 RATINGS = tuple(instance.name for instance in INSTANCES if instance.service == "ratings")
 CACHE = "ratings-cache-1"
@@ -95,26 +95,30 @@ def split_check(what: str, window: Window, share: float) -> Check:
 async def ejection(stage: Stage) -> list[Check]:
     """An instance of ratings answers 500: callers set it aside, and take it back when it is well."""
     victim, mark = RATINGS[1], time.monotonic()
+    before = await _asked(stage, victim)
     await stage.mesh.fault(victim, status=500)
-    calm = await _calm_second(stage, victim)
-    in_table = await _most(stage, "ejected")
-    stage.say(f"   {victim} is set aside; now it is well again")
+    calm, failures = await _calm_second(stage, victim)
+    in_table = await _most_ejected(stage)
+    stage.say(f"   {victim} is set aside after {failures} failures; now it is well again")
     await stage.mesh.fault(victim)
     back = await _is_asked_again(stage, victim)
     return [
-        Check(f"requests to {victim} in a second while it is set aside", "0", calm, calm == 0),
+        Check(f"requests to {victim} in a second before", "1 or more", before, before >= 1),
+        Check("failures until it is set aside", "5 or more", failures, failures >= 5),
+        Check("requests to it in a second while it is set aside", "0", calm, calm == 0),
         Check("instances set aside, in the table", "1 or more", in_table, in_table >= 1),
-        Check(f"requests to {victim} in a second after it is well", "5 or more", back, back >= 5),
+        Check("requests to it in a second after it is well", "5 or more", back, back >= 5),
         no_page_broken(await stage.load.since(mark)),
     ]
 
 
-async def _calm_second(stage: Stage, instance: str) -> int:
-    """Requests to an instance in the first second without any, or else in the last one there was patience for."""
-    end = time.monotonic() + PATIENCE_S
+async def _calm_second(stage: Stage, instance: str) -> tuple[int, int]:
+    """(requests to an instance in the first second without any, or else in the last one there was patience for;
+    requests before that second)."""
+    end, before = time.monotonic() + PATIENCE_S, 0
     while (asked := await _asked(stage, instance)) > 0 and time.monotonic() < end:
-        pass
-    return asked
+        before += asked
+    return asked, before
 
 
 async def _is_asked_again(stage: Stage, instance: str) -> int:
@@ -131,10 +135,10 @@ async def _asked(stage: Stage, instance: str) -> int:
     return await stage.mesh.count(instance) - before
 
 
-async def _most(stage: Stage, column: str) -> int:
-    """The highest number in a column of the table's edges to ratings."""
-    edges = edges_of(await stage.api.edges(5))
-    return max((getattr(edge, column) for edge in edges if edge.destination == "ratings"), default=0)
+async def _most_ejected(stage: Stage) -> int:
+    """Endpoints of ratings set aside, by the caller that set most aside."""
+    edges = edges_of(await stage.api.edges(WINDOW_S))
+    return max((edge.ejected for edge in edges if edge.destination == "ratings"), default=0)
 
 
 # --- 3 ---
@@ -142,11 +146,15 @@ async def _most(stage: Stage, column: str) -> int:
 
 async def fallback(stage: Stage) -> list[Check]:
     """All of ratings become slow: their breaker opens and the cache answers, until they are quick again."""
+    mark = time.monotonic()
     for instance in RATINGS:
         await stage.mesh.fault(instance, delay_s=3)
     cached = await _first_window(stage, _is_all_from_cache)
     opened = await _is_breaker_open(stage)
-    stage.say("   the cache answers for ratings; now they are quick again")
+    broken = (await stage.load.since(mark)).broken
+    stage.say(
+        f"   the cache answers for ratings, after {broken} pages without them; now they are quick again"
+    )
     for instance in RATINGS:
         await stage.mesh.fault(instance)
     healed = await _first_window(stage, _is_all_from_ratings)
@@ -194,7 +202,9 @@ def _answers(window: Window) -> str:
 
 async def _is_breaker_open(stage: Stage) -> str:
     edges = [
-        e for e in edges_of(await stage.api.edges(5)) if (e.source, e.destination) == ("reviews", "ratings")
+        e
+        for e in edges_of(await stage.api.edges(WINDOW_S))
+        if (e.source, e.destination) == ("reviews", "ratings")
     ]
     return "open" if any(edge.breaker == "open" for edge in edges) else "closed"
 
@@ -243,11 +253,19 @@ async def forbidden(stage: Stage) -> list[Check]:
     reached = await stage.mesh.count("orders-1") - before
     named = sum(page.policy == documents.REFUSAL_HEADER for page in refused.pages)
     others = (await stage.load.ask(20, "/orders")).with_status(200)
+    edges = edges_of(await stage.api.edges(WINDOW_S))
+    proven = sum(edge.mtls for edge in edges)
     return [
         Check("web → orders answered 200 before", "20", allowed, allowed == 20),
         Check("web → orders answered 403", "20", refused.with_status(403), refused.with_status(403) == 20),
         Check(f"of these with x-ripstop-policy: {documents.REFUSAL_HEADER}", "20", named, named == 20),
         Check("requests that reached orders", "0", reached, reached == 0),
+        Check(
+            "edges with proven identities (mTLS), in the table",
+            f"{len(edges)}",
+            proven,
+            0 < proven == len(edges),
+        ),
         Check("edge → orders answered 200", "20", others, others == 20),
     ]
 
@@ -261,6 +279,7 @@ async def control_plane_killed(stage: Stage) -> list[Check]:
     before = await stage.api.status() or {}
     await stage.mesh.kill_control_plane()
     alone = await stage.load.window(stage.seconds(6, 3))
+    answered = "nobody" if await stage.api.status() is None else "the control plane"
     stage.say("   the control plane is started again")
     await stage.mesh.start_control_plane()
     await stage.mesh.until(stage.mesh.is_settled, "all nodes are connected again")
@@ -269,6 +288,7 @@ async def control_plane_killed(stage: Stage) -> list[Check]:
     await stage.api.apply("canary.yaml", documents.canary(50, 50))
     changed = await stage.load.window(stage.seconds(5, 3))
     return [
+        Check("who answers operators meanwhile", "nobody", answered, answered == "nobody"),
         Check("pages without a control plane", "100 or more", alone.total, alone.total >= 100),
         Check(
             "documents afterwards",
