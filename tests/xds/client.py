@@ -211,14 +211,21 @@ class Client:
 
     def broken(self) -> Iterator[tuple[Reference, Reference]]:
         """Resources in use whose references it lacks, unless it refused those itself."""
-        for url, resources in self.active.items():
-            for name in resources.keys() & self.names(url) if url in BY_NAME else resources:
-                resource = resources[name]
-                if self._is_stuck(url, resource):
-                    continue
-                for ref in resource.references:
-                    if not self._has(url, ref) and not self._is_own_fault(ref):
-                        yield (url, resource.name), ref
+        for user in self._in_use():
+            for ref in self.active[user[0]][user[1]].references:
+                if not self._has(user[0], ref) and not self._is_own_fault(ref):
+                    yield user, ref
+
+    def _in_use(self) -> set[Reference]:
+        """What is active and, of EDS, RDS and SDS, referred to; not what is old only because the new was refused."""
+        roots = {
+            (url, name): resource.references
+            for url, resources in self.active.items()
+            for name, resource in resources.items()
+            if not self._is_stuck(url, resource)
+        }
+        referred = {ref for references in roots.values() for ref in references}
+        return {root for root in roots if root[0] not in BY_NAME or root in referred}
 
     def _is_stuck(self, url: str, resource: Held) -> bool:
         """Whether a newer version would be in use had the client not refused what that one waits for."""

@@ -64,7 +64,7 @@ class Conversation:
     def reconnect(self) -> None:
         """The stream breaks with what is on it; SotW cannot say what the client holds, so order is lost until it has all."""
         self.client.reconnect()
-        self.from_before = {url: dict(held) for url, held in self.client.held.items() if self.client.delta}
+        self.from_before = {url: dict(held) for url, held in self.client.held.items()}
         self.on_the_way.clear()
         self.log.clear()
         self.checks_references = self.client.delta
@@ -127,7 +127,8 @@ class Conversation:
             assert is_bad(resource) or resource.references & refused, f"{resource.name} is not the newest"
         extra = self._extra() - self._kept()
         if self._is_in_the_dark():
-            extra = {ref for ref in extra if ref[0] in (type_urls.LISTENER, type_urls.SCOPED_ROUTE)}
+            unreferred = (type_urls.LISTENER, type_urls.SCOPED_ROUTE) if self.client.delta else ()
+            extra = {ref for ref in extra if ref[0] in unreferred}
         assert not extra, "what is gone was not removed"
 
     def _is_current(self, resource: Resource) -> bool:
@@ -137,7 +138,8 @@ class Conversation:
     def _is_in_the_dark(self) -> bool:
         """Whether the client still has, of an earlier stream, a version of which the server knows but the hash.
 
-        The newest was refused, what the old one refers to is unknown: nothing that can be referred to is removed.
+        The newest was refused, what the old one refers to is unknown: nothing that can be referred to is removed. SotW
+        knows not even the hash.
         """
         now = self.client.held
         return any(

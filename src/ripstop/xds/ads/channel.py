@@ -34,7 +34,7 @@ class Channel:
     """One type on one stream.
 
     `held` is what the client has accepted; of the `recalled` among it (delta, from an earlier stream) only the version
-    is known. A resource it refused is not sent again in that version (`rejected`).
+    is known, of the `doubted` not even that (they came along with something refused). A resource it refused is not sent again in that version (`rejected`).
     When a refusal does not say which resource is at fault, `batch` is halved until the culprit is alone.
     `forced` names are answered although they are unchanged; `is_due` asks for an answer even when it is empty.
     """
@@ -45,6 +45,7 @@ class Channel:
     subscription: Subscription
     held: dict[str, Resource] = field(default_factory=dict)
     recalled: set[str] = field(default_factory=set)
+    doubted: set[str] = field(default_factory=set)
     forced: set[str] = field(default_factory=set)
     is_due: bool = False
     rejected: dict[str, str] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class Channel:
     def _drop(self, name: str) -> None:
         self.held.pop(name, None)
         self.recalled.discard(name)
+        self.doubted.discard(name)
 
     def asked_again(self) -> None:
         """An identical SotW request: answer everything once more, unless an answer is on its way."""
@@ -202,6 +204,7 @@ class Channel:
         for name in removed:
             self._drop(name)
         for resource in changed:
+            self.doubted.discard(resource.name)
             if self.rejected.get(resource.name) == resource.version:
                 del self.rejected[resource.name]
             if self.subscription.wants(resource.name):
@@ -219,7 +222,7 @@ class Channel:
         for resource in response.changed:
             if resource.name in guilty:
                 self.rejected[resource.name] = resource.version
-        self._doubt(name for name in names if name not in guilty)
+        self._doubt(name for name in names if name not in guilty or name in self.doubted)
         self.batch = 0 if guilty else len(names) // 2
         self.nack = Nack(
             self.type_url, response.generation, message[:ERROR_LENGTH], tuple(sorted(self.rejected))
@@ -229,6 +232,7 @@ class Channel:
     def _doubt(self, names: Iterable[str]) -> None:
         """What came along with a refused resource: clients may use it (Envoy does) or not, so it is said once more."""
         doubtful = {name for name in names if self.subscription.wants(name)}
+        self.doubted |= doubtful
         self.forced |= doubtful
         self.is_due = self.is_due or (self.is_full and bool(doubtful))
 
