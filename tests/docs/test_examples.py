@@ -43,7 +43,7 @@ def test_every_command_on_a_page_exists_with_its_options(page: Path) -> None:
 
     group = typer.main.get_command(app)
     for line in re.findall(r"(?m)^ *(?:\$ |RIPSTOP_TOKEN=\S+ )?ripstop ([a-z].*)$", page.read_text()):
-        words = line.split(" -- ")[0].split("#")[0].split()
+        words = line.split(" $ ")[0].split(" -- ")[0].split("#")[0].split()
         with group.make_context("ripstop", [], resilient_parsing=True) as context:
             command = group.get_command(context, words[0])
             assert command is not None, f"{page.name}: there is no `ripstop {words[0]}`"
