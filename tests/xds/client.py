@@ -190,6 +190,11 @@ class Client:
                 if self.active[url].get(name) != resource and self.is_warm(url, resource):
                     self.active[url][name] = resource
                     self.refused.discard((url, name))
+            for name, resource in list(self.active[url].items()):
+                if self._is_stuck(url, resource) and not all(
+                    self._has(url, ref) for ref in resource.references
+                ):
+                    del self.active[url][name]  # broken by its own fault: from now on like new
         self.awaits_endpoints &= self.held[type_urls.CLUSTER].keys()
 
     def is_warm(self, url: str, resource: Held) -> bool:

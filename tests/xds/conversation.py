@@ -82,7 +82,8 @@ class Conversation:
                     self.on_the_way.append(message)
                 case Converged(generation, nacks):
                     assert generation == self.newest.generation
-                    self.is_converged = self.checks_references = True
+                    self.is_converged = True
+                    self.checks_references = self.client.delta or not self._is_in_the_dark()
                     self.check_converged()
                     faulty = {(r.type_url, r.name) for r in self.resources() if is_bad(r)}
                     assert {(nack.type_url, name) for nack in nacks for name in nack.names} <= faulty

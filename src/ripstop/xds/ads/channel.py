@@ -34,7 +34,8 @@ class Channel:
     """One type on one stream.
 
     `held` is what the client has accepted; of the `recalled` among it (delta, from an earlier stream) only the version
-    is known, of the `doubted` not even that (they came along with something refused). A resource it refused is not sent again in that version (`rejected`).
+    is known. `doubted` came along with something refused: whether the client uses it is not known. A resource it refused
+    is not sent again in that version (`rejected`).
     When a refusal does not say which resource is at fault, `batch` is halved until the culprit is alone.
     `forced` names are answered although they are unchanged; `is_due` asks for an answer even when it is empty.
     """
@@ -149,13 +150,15 @@ class Channel:
 
     def absent(self, target: Mapping[str, Resource]) -> list[str]:
         """Names asked for that exist nowhere: neither in the snapshot nor at the client."""
-        return sorted(n for n in self.forced if n not in target and n not in self.held) if self.forced else []
+        return sorted(self.forced.difference(target, self.held, self.doubted)) if self.forced else []
 
     def removals(self, target: Mapping[str, Resource]) -> list[str]:
-        """What the client holds and the snapshot has no more."""
-        if self.held.keys() <= target.keys():
+        """What the client holds, or may hold, and the snapshot has no more."""
+        if self.held.keys() <= target.keys() and not self.doubted:
             return []
-        return [name for name in self.held if name not in target]
+        return [name for name in self.held if name not in target] + sorted(
+            self.doubted.difference(target, self.held)
+        )
 
     def cut(self, changed: list[Resource]) -> list[Resource]:
         """As much as one response may hold."""
@@ -234,7 +237,6 @@ class Channel:
         doubtful = {name for name in names if self.subscription.wants(name)}
         self.doubted |= doubtful
         self.forced |= doubtful
-        self.is_due = self.is_due or (self.is_full and bool(doubtful))
 
     def retarget(self, target: Mapping[str, Resource]) -> None:
         """A new snapshot: refusals of versions that it no longer has are forgotten."""
