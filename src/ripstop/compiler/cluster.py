@@ -65,7 +65,11 @@ def outbound(upstream: Upstream) -> Resource:
 def _common_lb(policy: EffectivePolicy) -> pb.Message:
     """`CommonLbConfig`. With fallbacks there is no panic: all ejected means the next in the chain."""
     panic = 0.0 if policy.fallbacks else policy.load_balancer.panic_threshold_percent
-    return pb.Cluster.CommonLbConfig(healthy_panic_threshold=pb.Percent(value=panic))
+    return pb.Cluster.CommonLbConfig(
+        healthy_panic_threshold=pb.Percent(value=panic),
+        # Envoy would gather changes of health for a second, and go on calling an ejected endpoint meanwhile.
+        update_merge_window=pb.duration(0),
+    )
 
 
 def _is_http2(upstream: Upstream) -> bool:

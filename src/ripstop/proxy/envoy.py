@@ -78,6 +78,8 @@ class Envoy:
             os.environ.get("RIPSTOP_ENVOY_LOG_LEVEL", "warning"),
             "--concurrency",
             os.environ.get("RIPSTOP_ENVOY_CONCURRENCY", "1"),
+            "--file-flush-interval-msec",
+            "1000",
             "--drain-time-s",
             "5",
             "--drain-strategy",

@@ -16,6 +16,9 @@ from ripstop.xds import pb
 IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
 IDEMPOTENT_REGEX = "|".join(IDEMPOTENT)
 
+HOST_PICKS_MAX = 30
+"""How often another pick is asked for when it is an endpoint that was tried: of two, all 30 fail once in a billion times."""
+
 
 def depends_on_method(retry: Retry | None) -> bool:
     """Whether idempotent methods are retried on more than others are."""
@@ -50,7 +53,7 @@ def _base(retry: Retry, retry_on: str) -> pb.Message:
         retry_host_predicate=[
             {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": previous}
         ],
-        host_selection_retry_max_attempts=5,
+        host_selection_retry_max_attempts=HOST_PICKS_MAX,
         retry_back_off={
             "base_interval": pb.duration(base_s),
             "max_interval": pb.duration(max(retry.backoff_max_s, base_s)),
