@@ -16,6 +16,14 @@ kind: Service
 metadata: {name: reviews-v2}
 spec: {selector: {app: reviews, version: v2}, ports: [{port: 80}]}
 ---
+# An instance that dies takes the calls on their way with it, all at once: each of them may be tried again.
+apiVersion: ripstop.dev/v1
+kind: TrafficPolicy
+metadata: {name: reviews}
+spec:
+  targetRefs: [{kind: Service, name: reviews-v1}, {kind: Service, name: reviews-v2}]
+  retryBudget: {percent: 20, minConcurrency: 20}
+---
 # Ratings may fail or be slow: a try takes half a second at most, failing instances are set aside, and when none is
 # left the cache answers.
 apiVersion: ripstop.dev/v1
@@ -25,6 +33,7 @@ spec:
   targetRefs: [{kind: Service, name: ratings}]
   timeouts: {request: 2s, backendRequest: 500ms}
   retry: {attempts: 2, codes: [500, 503]}
+  retryBudget: {percent: 20, minConcurrency: 20}
   outlierDetection: {consecutiveFailures: 5, baseEjection: 3s, maxEjectionPercent: 100}
   fallback: [{service: ratings-cache, on: [noHealthy]}]
 """
