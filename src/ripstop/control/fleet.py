@@ -12,7 +12,11 @@ from ripstop.xds.ads import Nack
 
 @dataclass(slots=True)
 class NodeState:
-    """One connected node. `generation` is the newest that all of it runs; `since` is wall seconds."""
+    """One connected node. `generation` is the newest that all of it runs; `since` is wall seconds.
+
+    `wanted` is the newest generation, `handed` the newest that had something new for this node: who runs `handed` runs
+    `wanted`.
+    """
 
     node: NodeId
     kind: NodeKind
@@ -20,6 +24,7 @@ class NodeState:
     protocol: str
     user_agent: str = ""
     wanted: int = 0
+    handed: int = 0
     generation: int = -1
     nacks: tuple[Nack, ...] = ()
     not_on_this_data_plane: tuple[str, ...] = ()
@@ -83,15 +88,16 @@ class Fleet:
         """A node should run a generation now."""
         state = self.nodes.get(node)
         if state is not None:
-            state.wanted, state.not_on_this_data_plane = generation, not_on_this_data_plane
+            state.wanted = state.handed = generation
+            state.not_on_this_data_plane = not_on_this_data_plane
 
     def unaffected(self, node: NodeId, generation: int) -> None:
-        """A generation has nothing new for a node: if it runs the one before, it runs this one."""
+        """A generation has nothing new for a node: once it runs what it was handed last, it runs this one."""
         state = self.nodes.get(node)
         if state is not None:
-            if state.generation == state.wanted:
-                state.generation = generation
             state.wanted = generation
+            if state.generation >= state.handed:
+                state.generation = generation
 
     def sent(self, node: NodeId, size: int) -> None:
         """A response of `size` bytes went out."""
@@ -106,7 +112,8 @@ class Fleet:
         """A node has answered all of a generation; `nacks` is what it refused of it."""
         state = self.nodes.get(node)
         if state is not None:
-            state.generation, state.nacks = generation, nacks
+            state.generation = state.wanted if generation >= state.handed else generation
+            state.nacks = nacks
 
     def refused(self, node: NodeId, nack: Nack) -> None:
         """A node refused a response."""

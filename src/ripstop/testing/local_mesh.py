@@ -110,6 +110,12 @@ class LocalMesh:
             self._control.wait(STOP_S)
             self._control = None
 
+    @property
+    def control_pid(self) -> int:
+        """The control plane's process."""
+        assert self._control is not None, "the control plane is stopped"
+        return self._control.pid
+
     def client(self) -> ControlClient:
         """A client of the API."""
         return ControlClient(Place(socket=self.state / "ripstop.sock"))

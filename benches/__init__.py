@@ -1,0 +1,1 @@
+"""Measurements, each against a target or a peer in the same run. Never part of the tests."""

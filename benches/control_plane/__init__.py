@@ -1,0 +1,1 @@
+"""What the control plane costs as the mesh grows."""
