@@ -116,6 +116,8 @@ async def main(plan: Any) -> None:
             for channel in channels:
                 await channel.close()
             totals.messages = totals.bytes = totals.resources = 0
+            await asyncio.gather(*tasks, return_exceptions=True)
+            totals.failures.clear()  # of the streams that ended
             nodes, channels, tasks = [], [], []
             for who in plan["nodes"]:
                 credentials = grpc.ssl_channel_credentials(
