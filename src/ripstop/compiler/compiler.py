@@ -17,7 +17,7 @@ from ripstop.compiler.grpc_client import GrpcClient, grpc_client, plain_cluster
 from ripstop.compiler.inbound import inbound
 from ripstop.compiler.outbound import SELF, Memo, Outbound, outbound_listener, upstream_listener
 from ripstop.compiler.outbound import outbound as compile_outbound
-from ripstop.compiler.unsupported import not_on_envoy
+from ripstop.compiler.unsupported import not_on_envoy, of_the_mesh
 from ripstop.compiler.world import Use, World, upstream_of
 from ripstop.ids import NodeId, ServiceId
 from ripstop.model.topology import Topology
@@ -174,7 +174,7 @@ class Compiler:
         for use in uses.values():
             if use.name not in known:
                 known[use.name] = tuple(not_on_envoy(world, use))
-        return tuple(sorted({said for name in uses for said in known[name]}))
+        return tuple(sorted({*of_the_mesh(world), *(said for name in uses for said in known[name])}))
 
 
 def _listeners(world: World, node: Registration) -> Made:

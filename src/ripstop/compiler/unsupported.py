@@ -18,6 +18,12 @@ def not_on_envoy(world: World, use: Use) -> Iterator[str]:
             yield from _balancer(service, policy)
 
 
+def of_the_mesh(world: World) -> Iterator[str]:
+    """What the Mesh document asks for: routes are found by host, and there is no route for hosts that nobody named."""
+    if world.mesh.egress_allowed:
+        yield f"Mesh {world.mesh.name}: egress.mode Allow (name the hosts by a Service with mesh: false)"
+
+
 def _fallbacks(service: Service, policy: EffectivePolicy) -> Iterator[str]:
     """Envoy's aggregate cluster goes on when no endpoint is healthy, and on nothing else."""
     beyond = {t for hop in policy.fallbacks for t in hop.triggers} - {FallbackTrigger.NO_HEALTHY}

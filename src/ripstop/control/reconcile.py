@@ -6,6 +6,7 @@ Leases are monotonic deadlines that the rim's clock is compared with.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -81,7 +82,7 @@ class Reconciler:
         self._deadlines: dict[NodeId, float] = {}
         self._is_dirty = False
         self._needs_all = True
-        self._shape: frozenset[object] = frozenset()
+        self._shapes: Counter[object] = Counter()
 
     def step(self, event: Event) -> Effect:
         """Take one event in. The topology stays as it is until `reconcile`."""
@@ -102,9 +103,8 @@ class Reconciler:
         """The next topology, or None when nothing changed since the last. Instances that only move take the cheap path."""
         if not self._is_dirty:
             return None
-        self.topology = self._resolve_all() if self._changes_services() else self._resolve_endpoints()
+        self.topology = self._resolve_all() if self._needs_all else self._resolve_endpoints()
         self._is_dirty = self._needs_all = False
-        self._shape = _shape(self.registrations)
         return self.topology
 
     def next_deadline(self) -> float | None:
@@ -114,9 +114,6 @@ class Reconciler:
     def lease_of(self, node: NodeId) -> float | None:
         """The monotonic second at which a node's lease ends."""
         return self._deadlines.get(node)
-
-    def _changes_services(self) -> bool:
-        return self._needs_all or _shape(self.registrations) != self._shape
 
     def _resolve_all(self) -> Topology:
         return model.resolve(
@@ -131,7 +128,7 @@ class Reconciler:
     def _resolve_endpoints(self) -> Topology:
         return model.resolve_endpoints(
             self.topology,
-            tuple(self.registrations.values()),
+            dict(self.registrations),
             self.looked_up,
             generation=self.topology.generation + 1,
             documents=self.documents,
@@ -141,18 +138,32 @@ class Reconciler:
         node = registration.node
         self._deadlines[node] = now + registration.lease_s
         registration = replace(registration, expires_at=0.0)
-        if self.registrations.get(node) == registration:
+        before = self.registrations.get(node)
+        if before == registration:
             return NOTHING
         self.registrations[node] = registration
+        self._count(before, registration)
         self._is_dirty = True
         return Effect(is_changed=True, stored=(registration,))
 
     def _forget(self, nodes: tuple[NodeId, ...]) -> Effect:
-        gone = tuple(node for node in nodes if self.registrations.pop(node, None) is not None)
+        gone = tuple(node for node in nodes if node in self.registrations)
         for node in nodes:
             self._deadlines.pop(node, None)
+            self._count(self.registrations.pop(node, None), None)
         self._is_dirty = self._is_dirty or bool(gone)
         return Effect(is_changed=bool(gone), gone=gone)
+
+    def _count(self, before: Registration | None, after: Registration | None) -> None:
+        """Services can be other ones only when a shape is new or the last of its kind went: else only endpoints moved."""
+        for registration, change in ((after, 1), (before, -1)):
+            if registration is not None:
+                shape = _shape(registration)
+                self._shapes[shape] += change
+                if self._shapes[shape] == (1 if change > 0 else 0):
+                    self._needs_all = True
+                if not self._shapes[shape]:
+                    del self._shapes[shape]
 
     def _look_up(self, answers: LookedUpAnswers) -> Effect:
         if dict(answers) == dict(self.looked_up):
@@ -161,16 +172,13 @@ class Reconciler:
         return Effect(is_changed=True)
 
 
-def _shape(registrations: Mapping[NodeId, Registration]) -> frozenset[object]:
-    """What services can be told from registrations: while it stays, only endpoints can have changed."""
-    return frozenset(
-        (
-            r.node.service_id,
-            r.kind,
-            r.app_port,
-            r.inbound_port > 0,
-            r.protocol,
-            frozenset(r.all_labels().items()),
-        )
-        for r in registrations.values()
+def _shape(registration: Registration) -> object:
+    """What services can be told from one registration."""
+    return (
+        registration.node.service_id,
+        registration.kind,
+        registration.app_port,
+        registration.inbound_port > 0,
+        registration.protocol,
+        tuple(sorted(registration.all_labels().items())),
     )

@@ -16,8 +16,10 @@ import structlog
 
 from ripstop.control.fleet import NodeState
 from ripstop.errors import Refused, Unavailable
-from ripstop.ids import NodeId, SpiffeId
+from ripstop.ids import NodeId
 from ripstop.model.workload import NodeKind
+from ripstop.server.csds import ClientStatus, Streams
+from ripstop.server.peer import peer_identity
 from ripstop.server.plane import Plane, Watch
 from ripstop.xds import pb
 from ripstop.xds.ads import (
@@ -48,8 +50,8 @@ log = structlog.get_logger("ripstop.ads")
 class Aggregated:
     """The handlers of the service."""
 
-    def __init__(self, plane: Plane) -> None:
-        self._plane = plane
+    def __init__(self, plane: Plane, streams: Streams) -> None:
+        self._plane, self._streams = plane, streams
 
     def handler(self) -> Any:
         """What a gRPC server is given."""
@@ -61,7 +63,7 @@ class Aggregated:
 
     def _method(self, delta: bool, request: Any) -> Any:
         async def serve(requests: AsyncIterator[Any], context: Any) -> None:
-            await Stream(self._plane, requests, context, delta=delta).run()
+            await Stream(self._plane, self._streams, requests, context, delta=delta).run()
 
         return grpc.stream_stream_rpc_method_handler(
             serve,
@@ -70,22 +72,14 @@ class Aggregated:
         )
 
 
-def peer_identity(context: Any) -> SpiffeId | None:
-    """Who is at the other end, by the certificate shown in the TLS handshake."""
-    for name in context.auth_context().get("x509_uri", ()):
-        with contextlib.suppress(ValueError, UnicodeDecodeError):
-            return SpiffeId.parse(name.decode())
-    for name in context.auth_context().get("x509_subject_alternative_name", ()):
-        with contextlib.suppress(ValueError, UnicodeDecodeError):
-            return SpiffeId.parse(name.decode())
-    return None
-
-
 class Stream:
     """One ADS stream: requests and snapshots in, responses out."""
 
-    def __init__(self, plane: Plane, requests: AsyncIterator[Any], context: Any, *, delta: bool) -> None:
-        self._plane, self._requests, self._context, self._delta = plane, requests, context, delta
+    def __init__(
+        self, plane: Plane, streams: Streams, requests: AsyncIterator[Any], context: Any, *, delta: bool
+    ) -> None:
+        self._plane, self._streams = plane, streams
+        self._requests, self._context, self._delta = requests, context, delta
         self._machine = AdsServerStream(delta)
         self._events: asyncio.Queue[Event | None] = asyncio.Queue(maxsize=64)
 
@@ -105,9 +99,11 @@ class Stream:
         self._plane.fleet.connected(self._state(node, first, is_grpc))
         if watch.snapshot is not None:
             self._plane.fleet.targeted(node, watch.generation, watch.snapshot.not_on_this_data_plane)
+        self._streams.opened(node, self._machine)
         try:
             await self._serve(first, watch)
         finally:
+            self._streams.closed(node, self._machine)
             self._plane.unwatch(watch)
             self._plane.fleet.disconnected(node)
             with contextlib.suppress(RuntimeError):
@@ -222,7 +218,8 @@ async def start_ads(plane: Plane, address: str, certificate_pem: bytes, key_pem:
             ("grpc.keepalive_permit_without_calls", 1),
         ]
     )
-    server.add_generic_rpc_handlers((Aggregated(plane).handler(),))
+    streams = Streams()
+    server.add_generic_rpc_handlers((Aggregated(plane, streams).handler(), ClientStatus(streams).handler()))
     credentials = grpc.ssl_server_credentials(
         [(key_pem, certificate_pem)], root_certificates=plane.authority.trust_pem, require_client_auth=True
     )

@@ -36,7 +36,9 @@ from ripstop.storage import Store
 from ripstop.xds.snapshot import Snapshot
 
 SETTLE_S = 0.01
-"""Changes of instances within this time become one generation."""
+"""Changes of instances within this time become one generation;"""
+SETTLE_SHARE = 3.0
+"""and within this many times what the last one cost, so that many changes never take all of the loop."""
 LEASE_LOOK_S = 1.0
 COMPILES_PER_TURN = 16
 """Snapshots made before other work of the loop gets its turn."""
@@ -82,6 +84,7 @@ class Plane:
         self._unpublished: Topology | None = None
         self._published = self.topology
         self._made_at: dict[int, float] = {}
+        self._cost_s = 0.0
 
     @property
     def topology(self) -> Topology:
@@ -148,7 +151,8 @@ class Plane:
 
     def _settle(self, effect: Effect) -> None:
         if effect.is_changed and self._settling is None:
-            self._settling = asyncio.get_running_loop().call_later(SETTLE_S, self._settled)
+            wait_s = max(SETTLE_S, SETTLE_SHARE * self._cost_s)
+            self._settling = asyncio.get_running_loop().call_later(wait_s, self._settled)
 
     def _settled(self) -> None:
         self._settling = None
@@ -156,8 +160,10 @@ class Plane:
 
     def reconcile(self) -> int:
         """Make the next topology if anything changed, and have it published; the newest generation."""
-        with self.metrics.resolve.time():
-            made = self.reconciler.reconcile()
+        started = time.perf_counter()
+        made = self.reconciler.reconcile()
+        self._cost_s = time.perf_counter() - started
+        self.metrics.resolve.observe(self._cost_s)
         if made is not None:
             self._made_at[made.generation] = self.clock.monotonic()
             self._unpublished = made

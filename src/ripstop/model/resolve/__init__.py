@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from ripstop.ids import ServiceId
+from ripstop.ids import NodeId, ServiceId
 from ripstop.model.document import Document
 from ripstop.model.resolve import endpoints as instances
 from ripstop.model.resolve.endpoints import LookedUp, Registry, Sources
@@ -91,22 +91,29 @@ def _all_endpoints(
 
 def resolve_endpoints(
     previous: Topology,
-    registrations: Iterable[Registration],
+    registrations: Mapping[NodeId, Registration],
     looked_up: LookedUp,
     *,
     generation: int,
     documents: Iterable[Document] = (),
 ) -> Topology:
     """The cheap path when only instances moved or DNS answered anew: all other parts are the same objects."""
-    nodes = {r.node: r for r in registrations}
-    moved = instances.changed_nodes(previous.nodes, nodes)
-    registry, sources = Registry.of(nodes.values()), Sources(documents)
+    moved = instances.changed_nodes(previous.nodes, registrations)
     made = dict(previous.endpoints)
-    for service in previous.services.values():
-        if service.endpoints_from is EndpointsFrom.REGISTRATION:
-            if any(instances.selects(service, r) for r in moved):
-                made |= instances.registered(service, registry)
-        elif service.id in sources.written:
-            made |= sources.outside(service, looked_up)
+    outside = [s for s in previous.services.values() if s.endpoints_from is not EndpointsFrom.REGISTRATION]
+    inside = [
+        service
+        for service in previous.services.values()
+        if service.endpoints_from is EndpointsFrom.REGISTRATION
+        and any(instances.selects(service, registration) for registration in moved)
+    ]
+    if inside:
+        registry = Registry.of(registrations.values())
+        for service in inside:
+            made |= instances.registered(service, registry)
+    if outside:
+        sources = Sources(documents)
+        for service in outside:
+            made |= sources.outside(service, looked_up) if service.id in sources.written else {}
     kept = _kept(made, previous.endpoints)
-    return replace(previous, generation=generation, endpoints=kept, nodes=nodes)
+    return replace(previous, generation=generation, endpoints=kept, nodes=registrations)
