@@ -34,6 +34,8 @@ class _Own:
 
     shape: tuple[object, ...]
     made: Made
+    has_routes: bool
+    """Whether routes of services are in it: a local port for an upstream, an egress gateway."""
 
 
 @dataclass
@@ -47,6 +49,18 @@ class _Compiled:
     grpc_clients: dict[tuple[str, frozenset[ServiceId] | None], GrpcClient] = field(default_factory=dict)
     unsupported: dict[str, tuple[str, ...]] = field(default_factory=dict)
     own: dict[NodeId, _Own] = field(default_factory=dict)
+
+    def without(self, changed: frozenset[ServiceId]) -> _Compiled:
+        """What still holds when nothing but the routes of some services changed."""
+        self.memo.forget(changed)
+        self.outbounds = {
+            key: made
+            for key, made in self.outbounds.items()
+            if key[1] is not None and changed.isdisjoint(key[1])
+        }
+        self.own = {node: own for node, own in self.own.items() if not own.has_routes}
+        self.grpc_clients.clear()
+        return self
 
 
 class Compiler:
@@ -72,9 +86,10 @@ class Compiler:
 
     def _world_of(self, topology: Topology) -> World:
         if self._world is None or not self._world.is_of(topology):
-            self._world = World.of(topology)
+            before, self._world = self._world, World.of(topology)
             self._assignments.keep(topology.endpoints)
-            self._made = _Compiled()
+            changed = self._world.changed_routes(before) if before else None
+            self._made = _Compiled() if changed is None else self._made.without(changed)
         return self._world
 
     # --- sidecars ---
@@ -103,7 +118,8 @@ class Compiler:
             if len(self._made.own) >= MAX_NODES_REMEMBERED:
                 self._made.own.clear()
             made = egress(world, node) if node.kind is NodeKind.GATEWAY else _listeners(world, node)
-            known = self._made.own[node.node] = _Own(shape, made)
+            has_routes = bool(node.upstreams) or node.kind is NodeKind.GATEWAY
+            known = self._made.own[node.node] = _Own(shape, made, has_routes)
         return known.made
 
     def _outbound(self, world: World, node: Registration) -> Outbound:

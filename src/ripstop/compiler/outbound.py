@@ -69,6 +69,10 @@ class Memo:
             self._routes[key] = _service_routes(world, service, namespace)
         return self._routes[key]
 
+    def forget(self, services: frozenset[ServiceId]) -> None:
+        """The routes of these services have changed."""
+        self._routes = {key: made for key, made in self._routes.items() if key[0] not in services}
+
     def scope(self, host: str, config: str) -> Resource:
         """The ScopedRouteConfiguration that leads a host to a RouteConfiguration."""
         if (host, config) not in self._scopes:

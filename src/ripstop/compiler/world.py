@@ -69,6 +69,15 @@ class World:
             and self.source is topology.routes
         )
 
+    def changed_routes(self, before: World) -> frozenset[ServiceId] | None:
+        """The services whose routes differ from those of `before`; None when more than routes may differ."""
+        if not (
+            self.mesh is before.mesh and self.services is before.services and self.gateways is before.gateways
+        ):
+            return None
+        known = self.routes.keys() | before.routes.keys()
+        return frozenset(s for s in known if self.routes.get(s) != before.routes.get(s))
+
     def routes_for(self, service: Service, port: int, caller_namespace: str) -> MeshRoutes | None:
         """The rules for calls to a port: the caller's own before the producer's, the port's before those for all."""
         entries = self.routes.get(service.id, ())

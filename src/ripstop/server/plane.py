@@ -196,7 +196,12 @@ class Plane:
                 self.fleet.unaffected(node, topology.generation)
                 continue
             snapshot = snapshot or self._compile(topology, node, is_grpc=watch.is_grpc)
-            if snapshot is not None:
+            if snapshot is None:
+                continue
+            if watch.snapshot is not None and snapshot.resources == watch.snapshot.resources:
+                watch.registration = topology.nodes.get(node)
+                self.fleet.unaffected(node, topology.generation)
+            else:
                 self._hand_over(watch, snapshot, topology)
         return 1 if snapshot else 0
 
