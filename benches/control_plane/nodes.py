@@ -51,6 +51,8 @@ class Node:
         try:
             async for raw in call:
                 self._take(raw)
+        except asyncio.CancelledError:
+            return
         except grpc.aio.AioRpcError as error:
             self.totals.failures.append(f"{self.name}: {error.code().name} {error.details()}")
 
@@ -111,12 +113,10 @@ async def main(plan: Any) -> None:
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         command = line.strip()
         if command == "connect":
-            for task in tasks:
-                task.cancel()
-            for channel in channels:
+            for channel in channels:  # ends their streams
                 await channel.close()
-            totals.messages = totals.bytes = totals.resources = 0
             await asyncio.gather(*tasks, return_exceptions=True)
+            totals.messages = totals.bytes = totals.resources = 0
             totals.failures.clear()  # of the streams that ended
             nodes, channels, tasks = [], [], []
             for who in plan["nodes"]:
