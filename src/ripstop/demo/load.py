@@ -31,6 +31,12 @@ class Call:
     service: str = ""
     version: str = ""
     instance: str = ""
+    error: str = ""
+
+    @property
+    def problem(self) -> str:
+        """What was wrong with it, in a few words."""
+        return f"{self.callee} {self.status} {self.error}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Page:
         """What was wrong with it, in a few words."""
         if self.status != 200:
             return f"page {self.status} {self.error}".strip()
-        return ", ".join(f"{call.callee} {call.status}" for call in self.calls if call.status != 200)
+        return ", ".join(call.problem for call in self.calls if call.status != 200)
 
 
 class Window:
@@ -218,5 +224,6 @@ def calls_of(told: Mapping[str, Any]) -> Iterator[Call]:
     for call in told.get("calls", ()):
         answer = call.get("answer", {})
         who = {name: str(answer.get(name, "")) for name in ("service", "version", "instance")}
-        yield Call(callee=call["callee"], status=call["status"], **who)
+        error = call.get("error") or call.get("text", "")
+        yield Call(callee=call["callee"], status=call["status"], error=error[:120], **who)
         yield from calls_of(answer)
