@@ -6,6 +6,7 @@ never from the mesh's own opinion, except where the live table itself is checked
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from ripstop.demo.load import Load, Window
 from ripstop.demo.mesh import INSTANCES, ShopMesh
 from ripstop.demo.report import Check
 from ripstop.demo.shares import bounds, is_within
-from ripstop.demo.table import WINDOW_S, edges_of
+from ripstop.demo.table import WINDOW_S, Edge, edges_of
 
 RATINGS = tuple(instance.name for instance in INSTANCES if instance.service == "ratings")
 CACHE = "ratings-cache-1"
 LOOK_S = 1.0
+TABLE_LOOKS = 10
 TRY_MS = 500
 """What the policy of ratings gives one try: pages that do not wait for ratings come sooner."""
 PATIENCE_S = 40.0
@@ -100,7 +102,7 @@ async def ejection(stage: Stage) -> list[Check]:
     before = await _asked(stage, victim)
     await stage.mesh.fault(victim, status=500)
     calm, failures = await _calm_second(stage, victim)
-    in_table = await _most_ejected(stage)
+    in_table = await _table_shows(stage, lambda edge: edge.ejected > 0)
     stage.say(f"   {victim} is set aside after {failures} failures; now it is well again")
     await stage.mesh.fault(victim)
     back = await _is_asked_again(stage, victim)
@@ -108,7 +110,7 @@ async def ejection(stage: Stage) -> list[Check]:
         Check(f"requests to {victim} in a second before", "1 or more", before, before >= 1),
         Check("failures until it is set aside", "5 or more", failures, failures >= 5),
         Check("requests to it in a second while it is set aside", "0", calm, calm == 0),
-        Check("instances set aside, in the table", "1 or more", in_table, in_table >= 1),
+        Check("callers that have set it aside, in the table", "1 or more", in_table, in_table >= 1),
         Check("requests to it in a second after it is well", "5 or more", back, back >= 5),
         no_page_broken(await stage.load.since(mark)),
     ]
@@ -137,10 +139,14 @@ async def _asked(stage: Stage, instance: str) -> int:
     return await stage.mesh.count(instance) - before
 
 
-async def _most_ejected(stage: Stage) -> int:
-    """Endpoints of ratings set aside, by the caller that set most aside."""
-    edges = edges_of(await stage.api.edges(WINDOW_S))
-    return max((edge.ejected for edge in edges if edge.destination == "ratings"), default=0)
+async def _table_shows(stage: Stage, wanted: Callable[[Edge], bool]) -> int:
+    """Edges to ratings that are as wanted; sidecars report once a second, so it is looked for a little."""
+    for _ in range(TABLE_LOOKS):
+        edges = edges_of(await stage.api.edges(WINDOW_S))
+        if found := sum(wanted(edge) for edge in edges if edge.destination == "ratings"):
+            return found
+        await asyncio.sleep(LOOK_S)
+    return 0
 
 
 # --- 3 ---
@@ -151,8 +157,8 @@ async def fallback(stage: Stage) -> list[Check]:
     mark = time.monotonic()
     for instance in RATINGS:
         await stage.mesh.fault(instance, delay_s=3)
-    cached = await _first_window(stage, _is_all_from_cache)
-    opened = await _is_breaker_open(stage)
+    cached = await _first_window(stage, _is_cached_at_once)
+    opened = await _table_shows(stage, lambda edge: edge.breaker == "open")
     broken = (await stage.load.since(mark)).broken
     stage.say(
         f"   the cache answers for ratings, after {broken} pages without them; now they are quick again"
@@ -166,7 +172,7 @@ async def fallback(stage: Stage) -> list[Check]:
             "ratings answered by the cache in a second", "all", _answers(cached), _is_all_from_cache(cached)
         ),
         Check("90th percentile of pages meanwhile, ms", "under 500", waited, waited < TRY_MS),
-        Check("breaker of reviews → ratings, in the table", "open", opened, opened == "open"),
+        Check("breakers to ratings that are open, in the table", "1 or more", opened, opened >= 1),
         Check(
             "ratings answered by themselves afterwards", "all", _answers(healed), _is_all_from_ratings(healed)
         ),
@@ -186,6 +192,11 @@ def _is_all_from_cache(window: Window) -> bool:
     return window.total > 0 and window.broken == 0 and instances[CACHE] == window.total
 
 
+def _is_cached_at_once(window: Window) -> bool:
+    """Nobody tries ratings any more: that would take TRY_MS."""
+    return _is_all_from_cache(window) and window.latency_ms(90) < TRY_MS
+
+
 def _is_all_from_ratings(window: Window) -> bool:
     instances = window.instances("ratings")
     return (
@@ -196,15 +207,6 @@ def _is_all_from_ratings(window: Window) -> bool:
 def _answers(window: Window) -> str:
     shares = [f"{name} {count}" for name, count in sorted(window.instances("ratings").items())]
     return ", ".join([*shares, f"{window.broken} broken of {window.total}"])
-
-
-async def _is_breaker_open(stage: Stage) -> str:
-    edges = [
-        e
-        for e in edges_of(await stage.api.edges(WINDOW_S))
-        if (e.source, e.destination) == ("reviews", "ratings")
-    ]
-    return "open" if any(edge.breaker == "open" for edge in edges) else "closed"
 
 
 # --- 4 ---
