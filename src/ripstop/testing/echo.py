@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 behaviour: dict[str, Any] = {}
+counted = {"requests": 0}
+"""``GET /_seen`` tells how many requests there were; it is none of them."""
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -30,6 +32,10 @@ class Echo(BaseHTTPRequestHandler):
             behaviour.update(json.loads(body or b"{}"))
             self._send(200, {})
             return
+        if self.path == "/_seen":
+            self._send(200, {"seen": counted["requests"]})
+            return
+        counted["requests"] += 1
         time.sleep(float(behaviour.get("delay_s", 0)))
         self._send(int(behaviour.get("status", 200)), self._seen(len(body)))
 

@@ -46,6 +46,10 @@ class Instance:
         """Change how the echo application answers."""
         httpx.post(f"http://127.0.0.1:{self.port}/_behave", json=how).raise_for_status()
 
+    def seen(self) -> int:
+        """How many requests the echo application got."""
+        return int(httpx.get(f"http://127.0.0.1:{self.port}/_seen").json()["seen"])
+
     def kill(self) -> None:
         """End the host as a power cut would: agent, application and sidecar at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
