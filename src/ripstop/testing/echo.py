@@ -22,6 +22,8 @@ class Echo(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server_version = "echo"
+    wbufsize = 1 << 16  # head and body in one packet: else Nagle's algorithm waits 40 ms for an ACK
+    disable_nagle_algorithm = True
 
     def answer(self) -> None:
         """Say what came."""
