@@ -69,3 +69,13 @@ def test_the_reference_is_what_the_code_says() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_architecture_names_files_that_are_there() -> None:
+    named = re.findall(r"`([a-z_]+/[a-z_/]*(?:\{[a-z_,]+\})?\.py)`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(named) > 20
+    for name in named:
+        before, _, choices = name.partition("{")
+        names = [before + c + ".py" for c in choices.split("}")[0].split(",")] if choices else [name]
+        for each in names:
+            assert (ROOT / "src" / "ripstop" / each).is_file(), each

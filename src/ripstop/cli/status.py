@@ -96,9 +96,9 @@ def _show_troubles(found: dict[str, Any]) -> None:
         if condition["message"]:
             print(f"    {condition['message']}")
     if found["faults"]:
-        print(f"\n{len(found['faults'])} faults in the directory; the mesh stays as it was:")
+        count = len(found["faults"])
+        print(f"\n{count} fault{'s' if count != 1 else ''} in the directory; the mesh stays as it was:")
     for fault in found["faults"]:
-        print(
-            f"  {fault['file']}:{fault['line']} {fault['path']}: {fault['message']} (found {fault['found']})"
-        )
+        given = f" (found {fault['found']})" if fault["found"] else ""
+        print(f"  {fault['file']}:{fault['line']} {fault['path']}: {fault['message']}{given}")
         print(f"      cure: {fault['cure']}")

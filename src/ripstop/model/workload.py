@@ -30,6 +30,8 @@ class Health(StrEnum):
 
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
+    STARTING = "starting"
+    """The sidecar is there, the application does not listen yet: nobody calls it."""
     DRAINING = "draining"
 
 

@@ -93,7 +93,7 @@ class Sidecar:
         ads, trust_domain = await self._enrol_patiently()
         self._sds = SecretServer(self._directory / "sds.sock", self._svid)
         await self._sds.start()
-        await self.register(Health.DRAINING)
+        await self.register(Health.STARTING)
         self.envoy = Envoy(
             self._directory, self._write_bootstrap(ads, trust_domain), self.settings.access_log
         )
@@ -206,7 +206,7 @@ class Sidecar:
         return f"{self.node.namespace}/{self.node.service}/{self.node.instance}"
 
     async def register(self, health: Health) -> None:
-        """Tell the control plane of this instance; DRAINING means that nobody calls it yet (or any more)."""
+        """Tell the control plane of this instance; while it is STARTING nobody calls it."""
         self.registration = replace(self.registration, health=health, admin_port=self.metrics_port)
         body = registration_to_json(self.registration)
         await asyncio.to_thread(self._client.put, f"/v1/registrations/{self._route}", body)

@@ -134,7 +134,7 @@ def is_callable(registration: Registration) -> bool:
     return (
         registration.kind is NodeKind.SIDECAR
         and registration.inbound_port > 0
-        and registration.health is not Health.DRAINING
+        and registration.health in (Health.HEALTHY, Health.UNHEALTHY)
     )
 
 
