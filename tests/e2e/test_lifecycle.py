@@ -53,18 +53,17 @@ def test_the_command_does_not_see_the_join_token(mesh: LocalMesh) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
 def test_signals_pass(mesh: LocalMesh, tmp_path: Path, number: signal.Signals) -> None:
-    seen = tmp_path / "seen"
-    script = f"import signal,time; signal.signal({int(number)}, lambda *_: open({str(seen)!r}, 'w').close()); time.sleep(30)"
-    job = mesh.run("job", "--quiet", command=[sys.executable, "-c", script], port=0, wait=False)
-    mesh.wait(
-        lambda: any(n["connected"] and "/job/" in n["node"] for n in mesh.get("/v1/nodes")["nodes"]),
-        "no sidecar",
+    seen, ready = tmp_path / "seen", tmp_path / "ready"
+    script = (
+        "import pathlib, signal, time\n"
+        f"signal.signal({int(number)}, lambda *_: pathlib.Path({str(seen)!r}).touch())\n"
+        f"pathlib.Path({str(ready)!r}).touch()\n"
+        "time.sleep(30)\n"
     )
-    deadline = time.monotonic() + 15
-    while not seen.exists() and time.monotonic() < deadline:
-        job.process.send_signal(number)
-        time.sleep(0.2)
-    assert seen.exists()
+    job = mesh.run("job", "--quiet", command=[sys.executable, "-c", script], port=0, wait=False)
+    mesh.wait(ready.exists, "the command did not start")
+    job.process.send_signal(number)
+    mesh.wait(seen.exists, "the signal did not arrive", 10)
     job.stop()
 
 
