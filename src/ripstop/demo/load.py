@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,6 +20,8 @@ RATE_PER_S = 100
 IN_FLIGHT_MAX = 150
 """More are not sent: a page that is not sent is counted in `held_back`."""
 TOGETHER_MAX = 8
+PAGES_MAX = 50_000
+"""Pages remembered; more than all scenes ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Load:
         self._http = Client(env={})
         self._period_s = 1 / rate_per_s
         self._in_flight: set[asyncio.Task[Page]] = set()
-        self._pages: list[Page] = []
+        self._pages: deque[Page] = deque(maxlen=PAGES_MAX)
         self._stream: asyncio.Task[None] | None = None
         self.held_back = 0
 

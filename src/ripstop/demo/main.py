@@ -35,25 +35,39 @@ def run_demo(*, report: Path | None, keep: bool, quick: bool) -> int:
 
 
 async def _demo(file: Path | None, *, is_kept: bool, is_quick: bool) -> int:
+    """Play in a directory of its own; it is left, for its logs, only when something did not hold."""
     _stop_on_signals()
     directory = Path(tempfile.mkdtemp(prefix="ripstop-demo-"))
-    began, results = time.monotonic(), list[SceneResult]()
-    with Screen() as screen:
-        try:
-            async with _running(directory, screen) as (mesh, load):
-                stage = Stage(mesh, load, screen.say, is_quick)
-                await _play_all(stage, screen, results)
-                if file is not None:
-                    load_json = load.totals().to_json() | {"held_back": load.held_back}
-                    write(file, report(results, len(SCENES), load_json, time.monotonic() - began))
-                _tell_end(screen, results, time.monotonic() - began)
-                if is_kept:
-                    await _keep(mesh, screen)
-        except DemoFailed as failed:
-            screen.say(f"{failed.message}\n  {failed.cure}", "bold red")
-    held = all_held(results, len(SCENES))
-    _clean(directory, screen, held=held)
+    held = True
+    try:
+        with Screen() as screen:
+            held = await _play_in(directory, screen, file, is_kept=is_kept, is_quick=is_quick)
+            if not held:
+                screen.say(f"logs: {directory / 'logs'}")
+    finally:
+        if held:
+            shutil.rmtree(directory, ignore_errors=True)
     return 0 if held else 1
+
+
+async def _play_in(
+    directory: Path, screen: Screen, file: Path | None, *, is_kept: bool, is_quick: bool
+) -> bool:
+    """Start all, play all, report all; whether every scene held."""
+    began, results = time.monotonic(), list[SceneResult]()
+    try:
+        async with _running(directory, screen) as (mesh, load):
+            await _play_all(Stage(mesh, load, screen.say, is_quick), screen, results)
+            took_s = time.monotonic() - began
+            if file is not None:
+                asked = load.totals().to_json() | {"held_back": load.held_back}
+                write(file, report(results, len(SCENES), asked, took_s))
+            _tell_end(screen, results, took_s)
+            if is_kept:
+                await _keep(mesh, screen)
+    except DemoFailed as failed:
+        screen.say(f"{failed.message}\n  {failed.cure}", "bold red")
+    return all_held(results, len(SCENES))
 
 
 def _stop_on_signals() -> None:
@@ -137,16 +151,9 @@ async def _keep(mesh: ShopMesh, screen: Screen) -> None:
         "              ripstop status; ripstop top; ripstop edges",
         f"  documents:  {mesh.directory / 'mesh'} (followed: edit them)",
         f"  logs:       {mesh.logs}",
-        *(f"  {name + ':':18}http://127.0.0.1:{port}/_fault" for name, port in mesh.ports.items()),
+        """  faults:     curl -d '{"status": 500}' (or {"delay_s": 3}, or {}) to one of""",
+        *(f"    {name + ':':17}http://127.0.0.1:{port}/_fault" for name, port in mesh.ports.items()),
     ):
         screen.say(line)
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.Event().wait()
-
-
-def _clean(directory: Path, screen: Screen, *, held: bool) -> None:
-    """Remove what was written; logs stay when something did not hold."""
-    if held:
-        shutil.rmtree(directory, ignore_errors=True)
-    else:
-        screen.say(f"logs: {directory / 'logs'}")
