@@ -51,9 +51,21 @@ def get(
         elif wanted == "service":
             _services(client, namespace or "default", name, effective=effective, json=json)
         elif wanted == "node":
-            show_json(client.get("/v1/nodes"))
+            _nodes(client, json=json)
         else:
             _documents(client, kind, namespace, name, json=json)
+
+
+def _nodes(client: ControlClient, *, json: bool) -> None:
+    import time
+
+    from ripstop.cli.status import NOBODY, NODE_COLUMNS, node_row
+
+    found = client.get("/v1/nodes")["nodes"]
+    if json:
+        show_json(found)
+    else:
+        show_table(NODE_COLUMNS, [node_row(node, time.time()) for node in found], empty=NOBODY)
 
 
 def _documents(client: ControlClient, kind: str, namespace: str, name: str, *, json: bool) -> None:

@@ -11,6 +11,8 @@ from ripstop.cli.output import ago, show_json, show_table
 
 NOBODY = "no data planes yet: `ripstop run NAME --port PORT -- COMMAND`"
 
+NODE_COLUMNS = ("NODE", "KIND", "DATA PLANE", "CONNECTED", ">RUNS", "STATE", "HEALTH", "ADDRESS")
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
@@ -49,18 +51,18 @@ def _show(found: dict[str, Any], *, wide: bool) -> None:
     if found["directory"]:
         print(f"documents follow {found['directory']}")
     print()
-    columns = ("NODE", "KIND", "DATA PLANE", "CONNECTED", ">RUNS", "STATE", "HEALTH", "ADDRESS")
-    rows = [_row(node, found["now"]) for node in found["nodes"]]
-    cut = len(columns) if wide else len(columns) - 1
+    rows = [node_row(node, found["now"]) for node in found["nodes"]]
+    cut = len(NODE_COLUMNS) if wide else len(NODE_COLUMNS) - 1
     show_table(
-        columns[:cut],
+        NODE_COLUMNS[:cut],
         [row[:cut] for row in rows],
         empty=NOBODY,
     )
     _show_troubles(found)
 
 
-def _row(node: dict[str, Any], now: float) -> tuple[Any, ...]:
+def node_row(node: dict[str, Any], now: float) -> tuple[Any, ...]:
+    """One data plane as cells."""
     registration = node["registration"] or {}
     since = f"{ago(now - node['since'])} ago" if node["since"] else "no"
     state = (

@@ -81,11 +81,17 @@ async def look_up(name: DnsName) -> tuple[tuple[Endpoint, ...], float]:
     Raises:
         dns.exception.DNSException: there is no answer.
     """
-    resolver = dns.asyncresolver.Resolver()
-    resolver.lifetime = LOOK_UP_S
+    resolver = _resolver()
     if name.kind == "SRV":
         return await _services(resolver, name)
     return await _addresses(resolver, name.name, name.port, 1)
+
+
+def _resolver() -> dns.asyncresolver.Resolver:
+    """Made anew each time: the system's servers may be others by now."""
+    made = dns.asyncresolver.Resolver()
+    made.lifetime = LOOK_UP_S
+    return made
 
 
 async def _addresses(
@@ -108,7 +114,7 @@ async def _addresses(
         ttl = 30.0
     if not found and failure:
         raise failure
-    return tuple(sorted(set(found), key=lambda e: (e.address, e.port))), ttl
+    return _each_once(found), ttl
 
 
 async def _by_system(host: str, port: int, weight: int) -> list[Endpoint]:
@@ -135,4 +141,9 @@ async def _services(
             endpoints, held = await _addresses(resolver, host, record.port, max(1, record.weight))
             found += endpoints
             ttl = min(ttl, held)
-    return tuple(sorted(found, key=lambda e: (e.address, e.port))), ttl
+    return _each_once(found), ttl
+
+
+def _each_once(found: list[Endpoint]) -> tuple[Endpoint, ...]:
+    places = {(endpoint.address, endpoint.port): endpoint for endpoint in found}
+    return tuple(places[place] for place in sorted(places))
