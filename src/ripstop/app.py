@@ -17,7 +17,7 @@ import structlog
 from ripstop.clock import Clock, SystemClock
 from ripstop.errors import RipstopError
 from ripstop.identity import CertificateAuthority, certificate_request, new_key, new_secret
-from ripstop.ids import ServiceId, SpiffeId
+from ripstop.ids import CONTROL_PLANE, SpiffeId
 from ripstop.model import DEFAULT_TRUST_DOMAIN, dns_names
 from ripstop.server.access import Access
 from ripstop.server.ads import start_ads
@@ -29,7 +29,6 @@ from ripstop.settings import DEFAULT_ADS, DEFAULT_API, Address, State
 from ripstop.sources.dns import DnsSource
 from ripstop.storage import open_store
 
-CONTROL_PLANE = ServiceId("ripstop", "control-plane")
 OWN_CERTIFICATE_S = 300 * 86_400.0
 DRAIN_S = 0.5
 

@@ -94,6 +94,10 @@ class SpiffeId(NamedTuple):
         return cls(match[1], ServiceId(match[2], match[3]))
 
 
+CONTROL_PLANE = ServiceId("ripstop", "control-plane")
+"""The control plane's own identity; its namespace is nobody else's."""
+
+
 def is_label(text: str) -> bool:
     """Whether `text` is a DNS label (RFC 1123): what namespaces, services and instances are called."""
     return bool(_LABEL.fullmatch(text))

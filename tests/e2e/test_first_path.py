@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
 
+import httpx
 import pytest
 
 from ripstop.testing import Instance, LocalMesh
@@ -56,8 +58,6 @@ def test_a_name_that_nobody_has_is_told(web: Instance) -> None:
 
 
 def test_plaintext_to_a_sidecar_is_refused(mesh: LocalMesh, reviews: list[Instance]) -> None:
-    import httpx
-
     nodes = mesh.get("/v1/nodes")["nodes"]
     port = next(n["registration"]["inbound_port"] for n in nodes if "/reviews/" in n["node"])
     with pytest.raises(httpx.HTTPError):
@@ -148,3 +148,23 @@ def test_status_is_told_as_a_table_and_as_json(
         subprocess.run([*command, "--json"], env=mesh.env, capture_output=True, text=True, check=True).stdout
     )
     assert {n["node"].split("/")[1] for n in found["nodes"]} == {"web", "reviews"}
+
+
+def test_an_audit_counts_and_refuses_nothing(mesh: LocalMesh, web: Instance, reviews: list[Instance]) -> None:
+    mesh.apply("""
+apiVersion: ripstop.dev/v1
+kind: AuthorizationPolicy
+metadata: {name: try-out}
+spec: {targetRefs: [{kind: Service, name: web}], action: Audit, audits: Deny, rules: [{from: {services: [reviews]}}]}
+""")
+    assert reviews[0].client.get("http://web/").status_code == 200
+    metrics = re.search(r"http://\S+/metrics", web.log.read_text())
+    assert metrics
+
+    def is_counted() -> bool:
+        lines = httpx.get(metrics[0]).text.splitlines()
+        return any(
+            "rbac_shadow_denied" in line and "audit_deny_" in line and line.endswith(" 1") for line in lines
+        )
+
+    mesh.wait(is_counted, "the audit was not counted", 10)

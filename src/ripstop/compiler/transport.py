@@ -23,7 +23,7 @@ def ads() -> pb.Message:
     return pb.ConfigSource(ads=pb.AggregatedConfigSource(), resource_api_version=pb.ApiVersion.V3)
 
 
-def _from_agent(name: str) -> pb.Message:
+def from_agent(name: str) -> pb.Message:
     """A secret by SDS from the agent's own socket: keys never cross the network."""
     grpc = pb.GrpcService(envoy_grpc={"cluster_name": names.AGENT_SDS})
     source = pb.ApiConfigSource(
@@ -52,10 +52,10 @@ def _mesh_context(matchers: list[pb.Message], alpn: tuple[str, ...]) -> pb.Messa
     tls13 = pb.TlsParameters.TlsProtocol.TLSv1_3
     return pb.CommonTlsContext(
         tls_params={"tls_minimum_protocol_version": tls13, "tls_maximum_protocol_version": tls13},
-        tls_certificate_sds_secret_configs=[_from_agent(names.SVID)],
+        tls_certificate_sds_secret_configs=[from_agent(names.SVID)],
         combined_validation_context={
             "default_validation_context": {"match_typed_subject_alt_names": matchers},
-            "validation_context_sds_secret_config": _from_agent(names.TRUST),
+            "validation_context_sds_secret_config": from_agent(names.TRUST),
         },
         alpn_protocols=alpn,
     )

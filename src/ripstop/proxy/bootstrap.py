@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ripstop.ids import NodeId, ServiceId, SpiffeId
+from ripstop.compiler.transport import from_agent, uri_matcher
+from ripstop.ids import CONTROL_PLANE, NodeId, SpiffeId
 from ripstop.model.workload import Locality
 from ripstop.settings import Address
 from ripstop.xds import names, pb
 
-CONTROL_PLANE = ServiceId("ripstop", "control-plane")
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _ADMIN = "agent_admin"
 _CONTROL = "control_plane"
@@ -126,33 +126,19 @@ def _control_cluster(settings: BootstrapSettings) -> pb.Message:
 
 def _control_tls(settings: BootstrapSettings) -> pb.Message:
     identity = str(SpiffeId(settings.trust_domain, CONTROL_PLANE))
-    uri = pb.SubjectAltNameMatcher(
-        san_type=pb.SubjectAltNameMatcher.SanType.URI, matcher=pb.StringMatcher(exact=identity)
-    )
+    uri = uri_matcher(exact=identity)
     tls13 = pb.TlsParameters.TlsProtocol.TLSv1_3
     return pb.UpstreamTlsContext(
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": tls13, "tls_maximum_protocol_version": tls13},
-            "tls_certificate_sds_secret_configs": [_secret(names.SVID)],
+            "tls_certificate_sds_secret_configs": [from_agent(names.SVID)],
             "combined_validation_context": {
                 "default_validation_context": {"match_typed_subject_alt_names": [uri]},
-                "validation_context_sds_secret_config": _secret(names.TRUST),
+                "validation_context_sds_secret_config": from_agent(names.TRUST),
             },
             "alpn_protocols": ["h2"],
         }
     )
-
-
-def _secret(name: str) -> pb.Message:
-    service = pb.GrpcService(envoy_grpc={"cluster_name": names.AGENT_SDS})
-    source = pb.ApiConfigSource(
-        api_type=pb.ApiConfigSource.GRPC,
-        transport_api_version=pb.ApiVersion.V3,
-        grpc_services=[service],
-        set_node_on_first_message_only=True,
-    )
-    config = pb.ConfigSource(api_config_source=source, resource_api_version=pb.ApiVersion.V3)
-    return pb.SdsSecretConfig(name=name, sds_config=config)
 
 
 def _metrics_listener(port: int) -> pb.Message:

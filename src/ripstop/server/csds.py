@@ -12,13 +12,12 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from ripstop.ids import NodeId, ServiceId
+from ripstop.ids import CONTROL_PLANE, NodeId, ServiceId
 from ripstop.server.peer import peer_identity
 from ripstop.xds import pb
 from ripstop.xds.ads import AdsServerStream, ResourceState
 
 SERVICE = "envoy.service.status.v3.ClientStatusDiscoveryService"
-CONTROL_PLANE = ServiceId("ripstop", "control-plane")
 _CONFIG_STATUS = {"ACKED": "SYNCED", "NACKED": "ERROR", "REQUESTED": "STALE", "DOES_NOT_EXIST": "NOT_SENT"}
 
 

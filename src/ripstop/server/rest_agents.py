@@ -11,13 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from ripstop import model
 from ripstop.errors import Conflict, Refused
 from ripstop.identity import Issued, secret_hash
-from ripstop.ids import NodeId, ServiceId, SpiffeId, is_label
+from ripstop.ids import CONTROL_PLANE, NodeId, ServiceId, SpiffeId, is_label
 from ripstop.observe import Report
 from ripstop.server.rest import Services
 from ripstop.storage import IssuedCertificate, JoinToken
 
 WAIT_MAX_S = 30.0
-RESERVED_NAMESPACE = "ripstop"
 
 
 class Enrolment(BaseModel):
@@ -44,7 +43,7 @@ def router(services: Services) -> APIRouter:
             if not is_label(part):
                 raise Refused(f"{part!r} is not a name", cure="use a-z, 0-9 and '-', at most 63 characters")
         service = ServiceId(body.namespace, body.service)
-        if body.namespace == RESERVED_NAMESPACE:
+        if body.namespace == CONTROL_PLANE.namespace:
             raise Refused(f"the namespace {body.namespace} is the control plane's own", cure="choose another")
         how = await _admit(services, request, body, service)
         issued = await asyncio.to_thread(_issue, services, body, service, how)
