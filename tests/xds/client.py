@@ -15,6 +15,8 @@ from ripstop.xds.snapshot import content_version
 Reference = tuple[str, str]
 BY_NAME = (type_urls.SECRET, type_urls.ENDPOINT, type_urls.ROUTE)
 SOTW_FULL = type_urls.WILDCARD_TYPES
+ENTRIES = (type_urls.LISTENER, type_urls.SCOPED_ROUTE)
+"""Where traffic comes in."""
 NAMED, SILENT = "named", "silent"
 WARMS_FOR = {
     type_urls.CLUSTER: {type_urls.ENDPOINT, type_urls.SECRET},
@@ -61,6 +63,7 @@ class Client:
     talks: dict[str, Talk] = field(default_factory=lambda: {u: Talk() for u in type_urls.MAKE_ORDER})
     awaits_endpoints: set[str] = field(default_factory=set)
     refused: set[Reference] = field(default_factory=set)
+    has_refused: bool = False
 
     # --- what it wants ---
 
@@ -139,6 +142,7 @@ class Client:
         resources = [self._read(entry) for entry in response.resources]
         bad = [resource for resource in resources if resource.fault]
         if bad:
+            self.has_refused = True
             self.refused |= {(response.type_url, resource.name) for resource in bad}
             named = ", ".join(sorted(resource.name for resource in bad if resource.fault == NAMED))
             talk.error = f"cannot use {named or 'something'}: it is bad"
@@ -222,15 +226,26 @@ class Client:
                     yield user, ref
 
     def _in_use(self) -> set[Reference]:
-        """What is active and, of EDS, RDS and SDS, referred to; not what is old only because the new was refused."""
-        roots = {
+        """What is active and, of EDS, RDS and SDS, referred to; not what is old only because the new was refused.
+
+        Once something was refused, clusters count only when traffic can reach them: others may have come along with
+        what was refused, and no route uses them before the server knows.
+        """
+        steady = {
             (url, name): resource.references
             for url, resources in self.active.items()
             for name, resource in resources.items()
             if not self._is_stuck(url, resource)
         }
-        referred = {ref for references in roots.values() for ref in references}
-        return {root for root in roots if root[0] not in BY_NAME or root in referred}
+        entries = ENTRIES if self.has_refused else (*ENTRIES, type_urls.CLUSTER)
+        queue = [root for root in steady if root[0] in entries]
+        used: set[Reference] = set()
+        while queue:
+            user = queue.pop()
+            if user in steady and user not in used:
+                used.add(user)
+                queue += steady[user]
+        return used
 
     def _is_stuck(self, url: str, resource: Held) -> bool:
         """Whether a newer version would be in use had the client not refused what that one waits for."""
