@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,36 @@ def test_too_many_subscriptions_are_refused_and_nobody_else_notices(mesh: LocalM
         ads_call(mesh, "orders", [request("default/orders/one", *names, type_url=type_urls.ENDPOINT)])
     assert told.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert mesh.get("/healthz") == {"status": "ok"}
+
+
+def test_a_client_that_never_answers_holds_nobody_up(mesh: LocalMesh) -> None:
+    """It is named by `apply --wait`; everyone else runs the change."""
+    other = mesh.run("other")
+    key, stop = new_key(), threading.Event()
+    registration = {"node": ["default", "mute", "one"], "app_port": 80, "inbound_port": 9, "outbound_port": 8}
+    with mesh.client() as client:
+        got = enrol(client, key, "mute")
+        client.put("/v1/registrations/default/mute/one", registration)
+    credentials = grpc.ssl_channel_credentials(
+        got["trust_pem"].encode(), key, got["certificate_pem"].encode()
+    )
+
+    def ask_once() -> Iterator[bytes]:
+        yield request("default/mute/one").SerializeToString()
+        stop.wait(30)
+
+    with grpc.secure_channel(got["ads"], credentials) as channel:
+        path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
+        call = channel.stream_stream(path)(ask_once())
+        assert next(call)
+        done = mesh.apply("apiVersion: v1\nkind: Service\nmetadata: {name: fresh}\nspec: {}\n", wait_s=3)[
+            "rollout"
+        ]
+        stop.set()
+        call.cancel()
+    assert not done["done"]
+    assert done["waiting"] == ["default/mute/one"]
+    assert f"default/other/{other.instance}" in done["live"]
 
 
 def test_a_bad_node_name_is_told(mesh: LocalMesh) -> None:

@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from worlds import snapshot, worlds
 
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+SETTINGS = settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
 CLIENTS = st.builds(Client, delta=st.booleans(), is_atomic=st.booleans())
 
 

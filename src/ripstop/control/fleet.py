@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ripstop.ids import NodeId
@@ -123,11 +122,10 @@ class Fleet:
             others = tuple(n for n in state.nacks if n.type_url != nack.type_url)
             state.nacks = (*others, nack)
 
-    def rollout(self, generation: int, nodes: Iterable[NodeId] | None = None) -> Rollout:
-        """Who runs `generation` (or a later one), who has yet to answer, who refuses."""
-        wanted = (
-            list(self.nodes.values()) if nodes is None else [self.nodes[n] for n in nodes if n in self.nodes]
-        )
+    def rollout(self, generation: int) -> Rollout:
+        """Who runs `generation` (or a later one), who has yet to answer, who refuses. Who was handed nothing (it is not
+        registered yet) is not waited for."""
+        wanted = [state for state in self.nodes.values() if state.handed]
         live = [s for s in wanted if s.generation >= generation and not s.nacks]
         refused = [(s.node, nack) for s in wanted if s.generation >= generation for nack in s.nacks]
         waiting = [s.node for s in wanted if s.generation < generation]

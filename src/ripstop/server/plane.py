@@ -192,7 +192,8 @@ class Plane:
         snapshot: Snapshot | None = None
         for watch in watches:
             same = watch.registration is topology.nodes.get(node)
-            if same and not difference.concerns(watch.snapshot):
+            is_leaving = node not in topology.nodes and not watch.is_grpc  # it drains with what it has
+            if is_leaving or (same and not difference.concerns(watch.snapshot)):
                 self.fleet.unaffected(node, topology.generation)
                 continue
             snapshot = snapshot or self._compile(topology, node, is_grpc=watch.is_grpc)
