@@ -162,5 +162,7 @@ def _endpoint(endpoint: Endpoint) -> pb.Message:
 
 
 def _status(health: Health) -> int:
-    value: int = pb.HealthStatus.Value(health.name)
+    """Who is still starting is as good as unhealthy, to whoever hears of it."""
+    name = Health.UNHEALTHY.name if health is Health.STARTING else health.name
+    value: int = pb.HealthStatus.Value(name)
     return value
