@@ -18,10 +18,15 @@ def not_on_envoy(world: World, use: Use) -> Iterator[str]:
             yield from _balancer(service, policy)
 
 
+ALL_TRACES = 100.0
+
+
 def of_the_mesh(world: World) -> Iterator[str]:
     """What the Mesh document asks for: routes are found by host, and there is no route for hosts that nobody named."""
     if world.mesh.egress_allowed:
         yield f"Mesh {world.mesh.name}: egress.mode Allow (name the hosts by a Service with mesh: false)"
+    if world.mesh.tracing_sample_percent != ALL_TRACES:
+        yield f"Mesh {world.mesh.name}: tracing.samplePercent (traces are passed on, none is begun)"
 
 
 def _fallbacks(service: Service, policy: EffectivePolicy) -> Iterator[str]:

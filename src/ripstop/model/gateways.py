@@ -266,7 +266,16 @@ class BackendTarget(Spec):
     name: ObjectName
     """Its name."""
     section_name: ObjectName | None = None
-    """One port, by name."""
+    """One port, by name; not built yet."""
+
+    def issues(self) -> Iterator[Issue]:
+        """One port alone cannot be told apart yet, and TLS for the others is not to come by surprise."""
+        if self.section_name:
+            yield Issue(
+                ("sectionName",),
+                "TLS for one port alone is not built yet",
+                "leave it out, or split the Service",
+            )
 
 
 class BackendTlsPolicySpec(Spec):
