@@ -239,6 +239,33 @@ def test_a_client_that_never_answers_holds_nobody_up(mesh: LocalMesh) -> None:
     assert f"default/other/{other.instance}" in done["live"]
 
 
+def test_csds_shows_a_service_its_own_nodes(mesh: LocalMesh) -> None:
+    mesh.run("shown")
+    found = {}
+    for service in ("shown", "orders"):
+        key = new_key()
+        with mesh.client() as client:
+            got = enrol(client, key, service)
+        credentials = grpc.ssl_channel_credentials(
+            got["trust_pem"].encode(), key, got["certificate_pem"].encode()
+        )
+        with grpc.secure_channel(got["ads"], credentials) as channel:
+            ask = channel.unary_unary(
+                "/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus",
+                request_serializer=lambda message: message.SerializeToString(),
+                response_deserializer=pb.ClientStatusResponse.FromString,
+            )
+            found[service] = ask(pb.ClientStatusRequest(), timeout=5).config
+    assert len(found["orders"]) == 0
+    assert [c.node.cluster for c in found["shown"]] == ["default/shown"]
+    resources = {(r.type_url, r.name): r for r in found["shown"][0].generic_xds_configs}
+    listener = resources[type_urls.LISTENER, "inbound"]
+    assert (listener.client_status, listener.config_status) == (
+        pb.ClientResourceStatus.ACKED,
+        pb.ConfigStatus.SYNCED,
+    )
+
+
 def test_a_bad_node_name_is_told(mesh: LocalMesh) -> None:
     with pytest.raises(grpc.RpcError) as told:
         ads_call(mesh, "orders", [request("who?")])
