@@ -1,0 +1,238 @@
+//! Fields of a message in the order they came: text in one buffer, fields as ranges in it. Reused, it allocates nothing.
+use super::HeaderId;
+
+/// A range of the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: HeaderId,
+    removed: bool,
+    name: Span,
+    value: Span,
+}
+
+/// One field as it is read: its id, its name in lower case, its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name as a number.
+    pub id: HeaderId,
+    /// In lower case.
+    pub name: &'a [u8],
+    /// Without white space around it.
+    pub value: &'a [u8],
+}
+
+/// The fields of one head or one trailer section. Names are in lower case, whatever came.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Headers {
+    /// No fields.
+    pub const fn new() -> Headers {
+        Headers { text: Vec::new(), entries: Vec::new() }
+    }
+
+    /// Forget all; capacity is kept.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.entries.clear();
+    }
+
+    /// Add a field at the end. `name` may be in any case; it is kept in lower case.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        let span = self.store(name);
+        self.text[span.start as usize..].make_ascii_lowercase();
+        let id = HeaderId::of(self.at(span));
+        let value = self.store(value);
+        self.entries.push(Entry { id, removed: false, name: span, value });
+    }
+
+    /// Add a field whose name is known, at the end.
+    pub fn push_known(&mut self, id: HeaderId, value: &[u8]) {
+        debug_assert!(id != HeaderId::Other);
+        let value = self.store(value);
+        self.entries.push(Entry { id, removed: false, name: Span::default(), value });
+    }
+
+    /// The fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.entries.iter().filter(|e| !e.removed).map(|e| self.field(e))
+    }
+
+    /// The number of fields.
+    pub fn len(&self) -> usize {
+        self.entries.iter().filter(|e| !e.removed).count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The size that HTTP/2 counts (RFC 9113, section 6.5.2): names, values and 32 octets a field.
+    pub fn size(&self) -> usize {
+        self.iter().map(|f| f.name.len() + f.value.len() + 32).sum()
+    }
+
+    /// The first value of a known name.
+    pub fn get(&self, id: HeaderId) -> Option<&[u8]> {
+        self.entries.iter().find(|e| e.id == id && !e.removed).map(|e| self.at(e.value))
+    }
+
+    /// All values of a known name, in order.
+    pub fn get_all(&self, id: HeaderId) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().filter(move |e| e.id == id && !e.removed).map(|e| self.at(e.value))
+    }
+
+    /// The first value of a name in lower case.
+    pub fn get_name(&self, name: &[u8]) -> Option<&[u8]> {
+        let id = HeaderId::of(name);
+        let is_it =
+            |e: &&Entry| !e.removed && e.id == id && (id != HeaderId::Other || self.at(e.name) == name);
+        self.entries.iter().find(is_it).map(|e| self.at(e.value))
+    }
+
+    /// All values of a name in lower case, in order.
+    pub fn get_all_name<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let id = HeaderId::of(name);
+        self.entries
+            .iter()
+            .filter(move |e| !e.removed && e.id == id && (id != HeaderId::Other || self.at(e.name) == name))
+            .map(|e| self.at(e.value))
+    }
+
+    /// Whether there is a field of a known name.
+    pub fn has(&self, id: HeaderId) -> bool {
+        self.entries.iter().any(|e| e.id == id && !e.removed)
+    }
+
+    /// Take away all fields of a known name; whether there were any.
+    pub fn remove(&mut self, id: HeaderId) -> bool {
+        let mut found = false;
+        for entry in self.entries.iter_mut().filter(|e| e.id == id && !e.removed) {
+            entry.removed = true;
+            found = true;
+        }
+        found
+    }
+
+    /// Take away all fields of a name in lower case; whether there were any.
+    pub fn remove_name(&mut self, name: &[u8]) -> bool {
+        let id = HeaderId::of(name);
+        if id != HeaderId::Other {
+            return self.remove(id);
+        }
+        self.retain(|field| field.id != HeaderId::Other || field.name != name)
+    }
+
+    /// Keep the fields for which `keep` holds; whether any was taken away.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) -> bool {
+        let mut found = false;
+        for index in 0..self.entries.len() {
+            let entry = self.entries[index];
+            if !entry.removed && !keep(self.field(&entry)) {
+                self.entries[index].removed = true;
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// Replace all fields of a known name by one; it takes the place of the first, or the end.
+    pub fn set(&mut self, id: HeaderId, value: &[u8]) {
+        let span = self.store(value);
+        let mut is_first = true;
+        for entry in self.entries.iter_mut().filter(|e| e.id == id && !e.removed) {
+            if is_first {
+                entry.value = span;
+                is_first = false;
+            } else {
+                entry.removed = true;
+            }
+        }
+        if is_first {
+            self.entries.push(Entry { id, removed: false, name: Span::default(), value: span });
+        }
+    }
+
+    /// Replace all fields of a name (lower case) by one.
+    pub fn set_name(&mut self, name: &[u8], value: &[u8]) {
+        let id = HeaderId::of(name);
+        if id == HeaderId::Other {
+            self.remove_name(name);
+            self.push(name, value);
+        } else {
+            self.set(id, value);
+        }
+    }
+
+    /// Put `text` into the buffer without a field: pseudo headers live there too.
+    pub(crate) fn store(&mut self, text: &[u8]) -> Span {
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(text);
+        Span { start, len: text.len() as u32 }
+    }
+
+    /// The text of a span that this buffer stored.
+    pub(crate) fn at(&self, span: Span) -> &[u8] {
+        &self.text[span.start as usize..(span.start + span.len) as usize]
+    }
+
+    fn field(&self, entry: &Entry) -> Field<'_> {
+        let name = match entry.id {
+            HeaderId::Other => self.at(entry.name),
+            id => id.name().as_bytes(),
+        };
+        Field { id: entry.id, name, value: self.at(entry.value) }
+    }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Headers) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<'a> Extend<(&'a [u8], &'a [u8])> for Headers {
+    fn extend<T: IntoIterator<Item = (&'a [u8], &'a [u8])>>(&mut self, fields: T) {
+        for (name, value) in fields {
+            self.push(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_order_is_kept() {
+        let mut headers = Headers::new();
+        headers.push(b"Content-Type", b"text/plain");
+        headers.push(b"X-Own", b"1");
+        headers.push(b"x-own", b"2");
+        assert_eq!(headers.get(HeaderId::ContentType), Some(&b"text/plain"[..]));
+        assert_eq!(headers.get_all_name(b"x-own").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert!(headers.remove_name(b"x-own"));
+        assert_eq!(headers.iter().map(|f| f.name.to_vec()).collect::<Vec<_>>(), [b"content-type".to_vec()]);
+    }
+
+    #[test]
+    fn set_leaves_one_in_the_place_of_the_first() {
+        let mut headers = Headers::new();
+        for (name, value) in [("date", "a"), ("server", "b"), ("date", "c")] {
+            headers.push(name.as_bytes(), value.as_bytes());
+        }
+        headers.set(HeaderId::Date, b"new");
+        let shown: Vec<_> = headers.iter().map(|f| (f.id, f.value.to_vec())).collect();
+        assert_eq!(shown, [(HeaderId::Date, b"new".to_vec()), (HeaderId::Server, b"b".to_vec())]);
+    }
+}

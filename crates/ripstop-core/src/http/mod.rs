@@ -1,0 +1,8 @@
+//! HTTP messages as every codec and every decision sees them, whatever version they came by.
+mod head;
+mod headers;
+mod known;
+
+pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
+pub use headers::{Field, Headers};
+pub use known::HeaderId;

@@ -1,0 +1,94 @@
+//! How an exchange ended: response flags and details, exactly Envoy's words (access logging, `%RESPONSE_FLAGS%`).
+
+macro_rules! flags {
+    ($($id:ident = $bit:literal, $short:literal, $long:literal;)*) => {
+        /// A set of response flags.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        pub struct Flags(pub u32);
+
+        #[allow(missing_docs)]
+        impl Flags {
+            $(#[doc = $long] pub const $id: Flags = Flags(1 << $bit);)*
+        }
+
+        const TABLE: &[(Flags, &str, &str)] = &[$((Flags::$id, $short, $long)),*];
+    };
+}
+
+flags! {
+    FAILED_LOCAL_HEALTH_CHECK = 0, "LH", "FailedLocalHealthCheck";
+    NO_HEALTHY_UPSTREAM = 1, "UH", "NoHealthyUpstream";
+    UPSTREAM_REQUEST_TIMEOUT = 2, "UT", "UpstreamRequestTimeout";
+    LOCAL_RESET = 3, "LR", "LocalReset";
+    UPSTREAM_REMOTE_RESET = 4, "UR", "UpstreamRemoteReset";
+    UPSTREAM_CONNECTION_FAILURE = 5, "UF", "UpstreamConnectionFailure";
+    UPSTREAM_CONNECTION_TERMINATION = 6, "UC", "UpstreamConnectionTermination";
+    UPSTREAM_OVERFLOW = 7, "UO", "UpstreamOverflow";
+    NO_ROUTE_FOUND = 8, "NR", "NoRouteFound";
+    DELAY_INJECTED = 9, "DI", "DelayInjected";
+    FAULT_INJECTED = 10, "FI", "FaultInjected";
+    RATE_LIMITED = 11, "RL", "RateLimited";
+    UNAUTHORIZED_EXTERNAL_SERVICE = 12, "UAEX", "UnauthorizedExternalService";
+    DOWNSTREAM_CONNECTION_TERMINATION = 14, "DC", "DownstreamConnectionTermination";
+    UPSTREAM_RETRY_LIMIT_EXCEEDED = 15, "URX", "UpstreamRetryLimitExceeded";
+    STREAM_IDLE_TIMEOUT = 16, "SI", "StreamIdleTimeout";
+    DOWNSTREAM_PROTOCOL_ERROR = 18, "DPE", "DownstreamProtocolError";
+    UPSTREAM_MAX_STREAM_DURATION = 19, "UMSDR", "UpstreamMaxStreamDurationReached";
+    NO_FILTER_CONFIG = 21, "NFCF", "NoFilterConfigFound";
+    DURATION_TIMEOUT = 22, "DT", "DurationTimeout";
+    UPSTREAM_PROTOCOL_ERROR = 23, "UPE", "UpstreamProtocolError";
+    NO_CLUSTER_FOUND = 24, "NC", "NoClusterFound";
+    OVERLOAD_MANAGER = 25, "OM", "OverloadManagerTerminated";
+    DOWNSTREAM_REMOTE_RESET = 27, "DR", "DownstreamRemoteReset";
+}
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Flags = Flags(0);
+
+    /// Whether any of `other`'s are set.
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Set `other`'s too.
+    pub fn set(&mut self, other: Flags) {
+        self.0 |= other.0;
+    }
+
+    /// Whether none is set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The short names, in Envoy's order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        TABLE.iter().filter(move |(flag, ..)| self.has(*flag)).map(|(_, short, _)| *short)
+    }
+
+    /// The long names.
+    pub fn long_names(self) -> impl Iterator<Item = &'static str> {
+        TABLE.iter().filter(move |(flag, ..)| self.has(*flag)).map(|(.., long)| *long)
+    }
+
+    /// The flag of a short name.
+    pub fn of(short: &str) -> Option<Flags> {
+        TABLE.iter().find(|(_, name, _)| *name == short).map(|(flag, ..)| *flag)
+    }
+}
+
+impl std::fmt::Display for Flags {
+    /// `UF,URX`, or `-` for none.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_empty() {
+            return f.write_str("-");
+        }
+        for (index, name) in self.names().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,2 @@
+//! `ripstop-proxy --config FILE`: the native data plane.
+fn main() {}
