@@ -12,6 +12,8 @@ pub struct Span {
 struct Entry {
     id: HeaderId,
     removed: bool,
+    /// Came as a literal that no one may put into a compression table (RFC 7541, section 6.2.3).
+    sensitive: bool,
     name: Span,
     value: Span,
 }
@@ -52,14 +54,26 @@ impl Headers {
         self.text[span.start as usize..].make_ascii_lowercase();
         let id = HeaderId::of(self.at(span));
         let value = self.store(value);
-        self.entries.push(Entry { id, removed: false, name: span, value });
+        self.entries.push(Entry { id, removed: false, sensitive: false, name: span, value });
     }
 
     /// Add a field whose name is known, at the end.
     pub fn push_known(&mut self, id: HeaderId, value: &[u8]) {
         debug_assert!(id != HeaderId::Other);
         let value = self.store(value);
-        self.entries.push(Entry { id, removed: false, name: Span::default(), value });
+        self.entries.push(Entry { id, removed: false, sensitive: false, name: Span::default(), value });
+    }
+
+    /// Add a field that HTTP/2 decoded: `name` is in lower case and `id` is its id already.
+    pub(crate) fn push_decoded(&mut self, id: HeaderId, name: &[u8], value: &[u8], sensitive: bool) {
+        let name = if id == HeaderId::Other { self.store(name) } else { Span::default() };
+        let value = self.store(value);
+        self.entries.push(Entry { id, removed: false, sensitive, name, value });
+    }
+
+    /// The fields in order, each with whether it must never be put into a compression table.
+    pub(crate) fn iter_sensitive(&self) -> impl Iterator<Item = (Field<'_>, bool)> {
+        self.entries.iter().filter(|e| !e.removed).map(|e| (self.field(e), e.sensitive))
     }
 
     /// The fields in order.
@@ -159,7 +173,13 @@ impl Headers {
             }
         }
         if is_first {
-            self.entries.push(Entry { id, removed: false, name: Span::default(), value: span });
+            self.entries.push(Entry {
+                id,
+                removed: false,
+                sensitive: false,
+                name: Span::default(),
+                value: span,
+            });
         }
     }
 

@@ -1,0 +1,2 @@
+//! Behaviour of a connection as a peer and a caller see it.
+mod pair;
