@@ -1,0 +1,198 @@
+//! Log lines, as text and as JSON.
+use super::value::{Value, value_of};
+use super::{render, shorten};
+use crate::record::Record;
+use crate::snapshot::{JsonFormat, LogFormat, MetadataValue, Part, Template};
+use std::io::Write;
+
+/// Write a record by a format. A text's end is what its template says; a JSON object ends with a new line.
+pub fn line(format: &LogFormat, record: &Record<'_>, out: &mut Vec<u8>) {
+    match format {
+        LogFormat::Text(template) => render(template, record, out),
+        LogFormat::Json { fields, omit_empty, .. } => {
+            object(fields, record, *omit_empty, out);
+            out.push(b'\n');
+        }
+    }
+}
+
+fn object(fields: &[(String, JsonFormat)], record: &Record<'_>, omits: bool, out: &mut Vec<u8>) {
+    out.push(b'{');
+    let mut is_first = true;
+    for (name, format) in fields {
+        let start = out.len();
+        if !is_first {
+            out.push(b',');
+        }
+        string(name.as_bytes(), out);
+        out.push(b':');
+        match value(format, record, omits, out) {
+            true => is_first = false,
+            false => out.truncate(start),
+        }
+    }
+    out.push(b'}');
+}
+
+fn list(items: &[JsonFormat], record: &Record<'_>, omits: bool, out: &mut Vec<u8>) {
+    out.push(b'[');
+    let mut is_first = true;
+    for format in items {
+        let start = out.len();
+        if !is_first {
+            out.push(b',');
+        }
+        match value(format, record, omits, out) {
+            true => is_first = false,
+            false => out.truncate(start),
+        }
+    }
+    out.push(b']');
+}
+
+/// Write a value; false when it is not there and such are left out.
+fn value(format: &JsonFormat, record: &Record<'_>, omits: bool, out: &mut Vec<u8>) -> bool {
+    match format {
+        JsonFormat::Template(template) => return templated(template, record, omits, out),
+        JsonFormat::Number(value) => number(*value, out),
+        JsonFormat::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        JsonFormat::Null => out.extend_from_slice(b"null"),
+        JsonFormat::Struct(fields) => object(fields, record, omits, out),
+        JsonFormat::List(items) => list(items, record, omits, out),
+    }
+    true
+}
+
+/// One operator alone keeps its type; anything else is text.
+fn templated(template: &Template, record: &Record<'_>, omits: bool, out: &mut Vec<u8>) -> bool {
+    if let [Part::Operator(operator, longest)] = &template.0[..] {
+        return typed(value_of(operator, record), *longest, omits, out);
+    }
+    let start = out.len();
+    out.push(b'"');
+    for part in &template.0 {
+        match part {
+            Part::Literal(text) => escape(text.as_bytes(), out),
+            Part::Operator(operator, longest) => {
+                let is_there = escaped(value_of(operator, record), *longest, out);
+                if !is_there && !omits {
+                    out.push(b'-');
+                }
+            }
+        }
+    }
+    debug_assert!(out.len() > start);
+    out.push(b'"');
+    true
+}
+
+fn typed(value: Value<'_>, longest: Option<u32>, omits: bool, out: &mut Vec<u8>) -> bool {
+    match value {
+        Value::Missing | Value::Data(MetadataValue::Null) if omits => return false,
+        Value::Missing => out.extend_from_slice(b"null"),
+        Value::Number(_) => return value.write(out),
+        Value::Data(data) if !matches!(data, MetadataValue::Text(_)) => metadata(data, out),
+        value => {
+            out.push(b'"');
+            escaped(value, longest, out);
+            out.push(b'"');
+        }
+    }
+    true
+}
+
+/// Write a value's text with escapes. Most texts need none, so they are written first and looked at then.
+fn escaped(value: Value<'_>, longest: Option<u32>, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    if !value.write(out) {
+        return false;
+    }
+    shorten(out, start, longest);
+    if out[start..].iter().any(|byte| needs_escape(*byte)) {
+        let plain = out.split_off(start);
+        escape(&plain, out);
+    }
+    true
+}
+
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x7f
+}
+
+fn string(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    escape(text, out);
+    out.push(b'"');
+}
+
+/// RFC 8259, section 7. Octets that are not UTF-8 are shown as U+FFFD.
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            escape_char(c, out);
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+fn escape_char(c: char, out: &mut Vec<u8>) {
+    match c {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        '\u{8}' => out.extend_from_slice(b"\\b"),
+        '\u{c}' => out.extend_from_slice(b"\\f"),
+        c if c < ' ' || c == '\u{7f}' => {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        }
+        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+/// Integers have no point; what JSON cannot say is null.
+fn number(value: f64, out: &mut Vec<u8>) {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let _ = match value {
+        value if !value.is_finite() => out.write_all(b"null"),
+        value if value.fract() == 0.0 && value.abs() <= EXACT => write!(out, "{}", value as i64),
+        value => write!(out, "{value}"),
+    };
+}
+
+/// Write metadata as JSON; keys are sorted.
+pub(super) fn metadata(value: &MetadataValue, out: &mut Vec<u8>) {
+    match value {
+        MetadataValue::Null => out.extend_from_slice(b"null"),
+        MetadataValue::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        MetadataValue::Number(value) => number(*value, out),
+        MetadataValue::Text(text) => string(text.as_bytes(), out),
+        MetadataValue::List(items) => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                metadata(item, out);
+            }
+            out.push(b']');
+        }
+        MetadataValue::Struct(fields) => {
+            let mut sorted: Vec<_> = fields.iter().collect();
+            sorted.sort_unstable_by_key(|(name, _)| *name);
+            out.push(b'{');
+            for (index, (name, item)) in sorted.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                string(name.as_bytes(), out);
+                out.push(b':');
+                metadata(item, out);
+            }
+            out.push(b'}');
+        }
+    }
+}
