@@ -1,2 +1,7 @@
 //! Behaviour of a connection as a peer and a caller see it.
+mod floods;
+mod flow;
+mod frames;
+mod messages;
 mod pair;
+mod splits;
