@@ -5,6 +5,7 @@ use super::host_set::{HostEntry, HostSet};
 use super::priority::{LevelHealth, Loads};
 use crate::rng::Rng;
 use crate::snapshot::Cluster;
+use crate::time::Time;
 use std::sync::atomic::Ordering;
 
 /// The member that was chosen, and what [`super::PickContext::level`] is then.
@@ -34,13 +35,12 @@ impl AggregatePicker {
     }
 
     /// The member for a request; then its own [`super::Picker`] picks with this level. Members without a set are not
-    /// there (yet). `hash` as in [`super::PickContext`]. None: no member has a set.
-    pub fn choose(
-        &mut self,
-        members: &[Option<&HostSet>],
-        hash: Option<u64>,
-        rng: &mut Rng,
-    ) -> Option<Member> {
+    /// there (yet). None: no member has an endpoint.
+    pub fn choose(&mut self, members: &[Option<&HostSet>], now: Time, rng: &mut Rng) -> Option<Member> {
+        // An ejected host that wants its half-open request would else never come back while a later member serves.
+        if let Some(index) = members.iter().position(|set| set.is_some_and(|s| s.has_probe(now))) {
+            return Some(Member { index, level: (0, Availability::Healthy) });
+        }
         let now_of =
             |set: &Option<&HostSet>| set.map_or((0, 0), |s| (s.id, s.health.epoch.load(Ordering::Acquire)));
         if !members.iter().map(now_of).eq(self.seen.iter().copied()) {
@@ -48,7 +48,7 @@ impl AggregatePicker {
             self.seen.extend(members.iter().map(now_of));
             self.reckon(members);
         }
-        let (level, kind) = self.loads.choose(hash.unwrap_or_else(|| rng.next_u64()));
+        let (level, kind) = self.loads.choose(rng.next_u64());
         let (index, priority) = *self.levels.get(level)?;
         Some(Member { index, level: (priority, kind) })
     }
@@ -58,8 +58,11 @@ impl AggregatePicker {
         let mut healths = Vec::new();
         for (index, set) in members.iter().enumerate().filter_map(|(i, set)| set.map(|s| (i, s))) {
             for priority in 0..set.priorities {
-                self.levels.push((index, priority as u32));
-                healths.push(health_of(set, priority as u32));
+                let health = health_of(set, priority as u32);
+                if health.hosts > 0 {
+                    self.levels.push((index, priority as u32));
+                    healths.push(health);
+                }
             }
         }
         self.loads = Loads::of(&healths, self.panic_threshold);

@@ -198,14 +198,17 @@ impl Host {
         (elapsed.as_secs_f64() / ramp.as_secs_f64()).max(0.1)
     }
 
+    /// Whether it is half-open and its one request has not left, or left long ago.
+    pub(crate) fn wants_probe(&self, now: Time) -> bool {
+        let sent = self.probe_sent.load(Relaxed);
+        self.has(flag::PROBING) && (sent == 0 || now.since(Time(sent)) >= PROBE_LIFETIME)
+    }
+
     /// Take the one request that a half-open host may get; whether it was there to be taken.
     pub(crate) fn take_probe(&self, now: Time) -> bool {
-        if !self.has(flag::PROBING) {
-            return false;
-        }
         let sent = self.probe_sent.load(Relaxed);
-        let is_free = sent == 0 || now.since(Time(sent)) >= PROBE_LIFETIME;
-        is_free && self.probe_sent.compare_exchange(sent, now.0.max(1), Relaxed, Relaxed).is_ok()
+        self.wants_probe(now)
+            && self.probe_sent.compare_exchange(sent, now.0.max(1), Relaxed, Relaxed).is_ok()
     }
 
     /// A probe ended without telling anything (the client went away): another may leave.

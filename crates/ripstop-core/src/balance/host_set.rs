@@ -31,6 +31,24 @@ pub struct HostEntry {
 }
 
 impl HostEntry {
+    /// What keeps it from being used, in Envoy's words (`/clusters`): `/failed_active_hc`, or `healthy`.
+    pub fn health_text(&self) -> String {
+        use ConfiguredHealth::*;
+        let host = &self.host;
+        let is_down = matches!(self.configured, Unhealthy | Draining | Timeout);
+        let told = [
+            (host.has(flag::FAILED_ACTIVE), "/failed_active_hc"),
+            (host.has(flag::EJECTED), "/failed_outlier_check"),
+            (is_down, "/failed_eds_health"),
+            (host.has(flag::DEGRADED_ACTIVE), "/degraded_active_hc"),
+            (self.configured == Degraded, "/degraded_eds_health"),
+            (self.is_leaving, "/pending_dynamic_removal"),
+            (host.has(flag::PENDING_ACTIVE), "/pending_active_hc"),
+        ];
+        let text: String = told.iter().filter(|(holds, _)| *holds).map(|(_, text)| *text).collect();
+        if text.is_empty() { "healthy".to_owned() } else { text }
+    }
+
     /// Whether it may get requests now.
     pub fn availability(&self) -> Availability {
         use ConfiguredHealth::*;
@@ -181,6 +199,12 @@ impl HostSet {
             Availability::Degraded => (healthy, degraded + 1, rest),
             Availability::Unhealthy => (healthy, degraded, rest + 1),
         })
+    }
+
+    /// Whether some host waits for its half-open request.
+    pub fn has_probe(&self, now: Time) -> bool {
+        self.health.probing.load(Ordering::Relaxed) > 0
+            && self.entries.iter().any(|e| e.host.wants_probe(now))
     }
 
     /// The endpoint of an address as text.

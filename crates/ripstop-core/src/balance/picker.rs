@@ -97,7 +97,7 @@ impl Picker {
         let mut found = None;
         for attempt in 0..attempts {
             let picked = match hash {
-                Some(hash) => by_hash(view, set, state, ctx, (hash, attempt)),
+                Some(hash) => by_hash(view, set, state, (hash, attempt)),
                 None => by_load(view, cluster, set, state, ctx, rng),
             };
             let Some(entry) = picked else { break };
@@ -196,22 +196,26 @@ fn by_hash<'s>(
     view: &View,
     set: &'s HostSet,
     state: &ClusterState,
-    ctx: &PickContext,
     (hash, attempt): (u64, u32),
 ) -> Option<&'s HostEntry> {
-    let (priority, _) = ctx.level.map_or_else(|| view.loads.choose(hash), |(p, a)| (p as usize, a));
+    // As in Envoy the key chooses the priority too, in an aggregate cluster as well.
+    let (priority, _) = view.loads.choose(hash);
     let level = view.levels.get(priority)?;
     let is_panic = view.loads.panic[priority];
     if is_panic {
         state.counters.healthy_panic.fetch_add(1, Relaxed);
     }
-    let table = level.table.as_ref()?;
     let is_usable =
         |index: u32| is_panic || set.entries[index as usize].availability() == Availability::Healthy;
-    let found = table.find(hash, attempt)?;
-    // The table is the control thread's; it may not know yet that a host failed.
-    let index = if is_usable(found) { found } else { table.find_usable(hash, is_usable)? };
-    set.entries.get(index as usize)
+    let table = level.table.as_ref();
+    let found = table.and_then(|t| t.find(hash, attempt)).filter(|found| is_usable(*found));
+    // The table is the control thread's; it may not know yet that a host failed, or that the first became healthy.
+    let found = found.or_else(|| table.and_then(|t| t.find_usable(hash, is_usable)));
+    let found = found.or_else(|| {
+        let members = if is_panic { &level.all.members } else { &level.healthy.members };
+        members.get((hash % members.len().max(1) as u64) as usize).copied()
+    });
+    set.entries.get(found? as usize)
 }
 
 fn by_load<'s>(

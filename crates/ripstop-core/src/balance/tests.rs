@@ -361,12 +361,12 @@ fn an_aggregate_goes_on_when_a_member_has_no_healthy_host() {
     let (first, second) = (build(&cluster, &even(2)), build(&cluster, &even(2)));
     let mut picker = AggregatePicker::new(&cluster);
     let mut rng = Rng::new(3);
-    let chosen = picker.choose(&[Some(&first), Some(&second)], None, &mut rng).unwrap();
+    let chosen = picker.choose(&[Some(&first), Some(&second)], Time(1), &mut rng).unwrap();
     assert_eq!((chosen.index, chosen.level), (0, (0, Availability::Healthy)));
     (0..2).for_each(|number| fail(&first, number));
-    assert_eq!(picker.choose(&[Some(&first), Some(&second)], None, &mut rng).unwrap().index, 1);
-    assert_eq!(picker.choose(&[None, Some(&second)], None, &mut rng).unwrap().index, 1);
-    assert_eq!(picker.choose(&[None, None], None, &mut rng), None);
+    assert_eq!(picker.choose(&[Some(&first), Some(&second)], Time(1), &mut rng).unwrap().index, 1);
+    assert_eq!(picker.choose(&[None, Some(&second)], Time(1), &mut rng).unwrap().index, 1);
+    assert_eq!(picker.choose(&[None, None], Time(1), &mut rng), None);
 }
 
 #[test]

@@ -17,11 +17,23 @@ pub enum Trigger {
     Status(u16),
 }
 
-/// The next hop and its index in `hops`, when `tried` of them were tried already (0: the route's own cluster gave way). Each
-/// hop says itself what in the one before it leads there.
-pub fn next_hop(hops: &[FallbackHop], trigger: Trigger, tried: usize) -> Option<(usize, &FallbackHop)> {
-    let hop = hops.get(tried)?;
-    fires(&hop.on, trigger).then_some((tried, hop))
+impl Trigger {
+    /// As `Mesh-Degraded` and logs tell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Trigger::NoHealthy => "no-healthy",
+            Trigger::BreakerOpen => "breaker-open",
+            Trigger::Overflow => "overflow",
+            Trigger::Timeout => "timeout",
+            Trigger::Status(_) => "status",
+        }
+    }
+}
+
+/// The index of the next hop, when `tried` of them were tried already (0: the route's own cluster gave way). Each hop says
+/// itself what in the one before it leads there.
+pub fn next_hop(hops: &[FallbackHop], tried: usize, trigger: Trigger) -> Option<usize> {
+    fires(&hops.get(tried)?.on, trigger).then_some(tried)
 }
 
 fn fires(on: &FallbackTriggers, trigger: Trigger) -> bool {

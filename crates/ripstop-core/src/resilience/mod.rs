@@ -14,5 +14,5 @@ pub use fallback::{Trigger, next_hop};
 pub use grpc::{GrpcStatus, http_status_of};
 pub use health::{ActiveHealth, CheckResult, Transition};
 pub use outlier::{Ejection, EjectionKind, OutlierCounters, Report, ReportKind, report};
-pub use retry::{AttemptFailure, Decision, backoff, decide_failure, decide_head, is_safe, may_retry};
+pub use retry::{AttemptFailure, backoff, decide_failure, decide_head, is_safe, may_retry};
 pub use sweep::{Change, sweep};

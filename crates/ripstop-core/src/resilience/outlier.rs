@@ -35,7 +35,7 @@ pub struct Report {
 
 impl Report {
     /// A report as Envoy would make it.
-    pub const fn of(kind: ReportKind) -> Report {
+    pub const fn new(kind: ReportKind) -> Report {
         let local_origin = !matches!(kind, ReportKind::Http(_) | ReportKind::Success);
         Report { kind, local_origin }
     }
@@ -129,6 +129,7 @@ pub fn report(
     rng: &mut Rng,
 ) -> Option<Ejection> {
     if host.has(flag::PROBING)
+        && host.probe_sent.load(Relaxed) != 0
         && let Some(status) = report.status()
     {
         return probe_ended(host, outlier, set, status < 500, now, rng);

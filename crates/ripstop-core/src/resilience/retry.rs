@@ -3,7 +3,7 @@
 use super::grpc::GrpcStatus;
 use crate::http::{Headers, Method, RequestHead, ResponseHead};
 use crate::rng::Rng;
-use crate::snapshot::{HeaderMatch, HeaderMatcher, RetryPolicy, StringMatch, StringMatcher};
+use crate::snapshot::RetryPolicy;
 use std::time::Duration;
 
 /// How an attempt failed without a response to pass on.
@@ -15,11 +15,8 @@ pub enum AttemptFailure {
     Refused,
     /// The connection or stream broke before any byte of the request was sent.
     ResetBeforeRequest,
-    /// It broke later.
-    Reset {
-        /// The downstream has part of the response already.
-        response_started: bool,
-    },
+    /// It broke later. (Once the downstream has part of the response there is nothing to decide.)
+    Reset,
     /// `per_try_timeout`
     PerTryTimeout,
     /// `per_try_idle_timeout`
@@ -32,52 +29,25 @@ pub enum AttemptFailure {
     Timeout,
 }
 
-/// The answer to: once more?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// What happened is not one of the policy's conditions.
-    No,
-    /// It is, but `num_retries` are used up (flag URX).
-    LimitExceeded,
-    /// Yes, if the cluster's breaker gives a retry ([`crate::balance::ClusterState::try_retry`]); no retry, but
-    /// `upstream_rq_retry_overflow`, otherwise.
-    Retry,
-}
-
-impl Decision {
-    /// Whether to try again.
-    pub fn is_retry(self) -> bool {
-        self == Decision::Retry
-    }
-
-    fn of(would_retry: bool, policy: &RetryPolicy, retries: u32) -> Decision {
-        match would_retry {
-            false => Decision::No,
-            true if retries >= policy.num_retries => Decision::LimitExceeded,
-            true => Decision::Retry,
-        }
-    }
-}
-
-/// Whether the policy holds for a request at all (`retriable_request_headers`). Ask once, before the first attempt.
-pub fn may_retry(policy: &RetryPolicy, request: &RequestHead) -> bool {
+/// Whether the policy holds for a request at all: by `retriable_request_headers`, or because the client says by a key that
+/// repeating does no harm (`has_key`: there is one and the route believes it, `RouteExtras.retry_with_key`).
+pub fn may_retry(policy: &RetryPolicy, request: &RequestHead, has_key: bool) -> bool {
     let matchers = &policy.retriable_request_headers;
-    matchers.is_empty()
-        || matchers.iter().any(|m| matches(m, |name| request.value_of(name), &request.headers))
+    has_key || matchers.is_empty() || matchers.iter().any(|matcher| matcher.matches(request))
 }
 
-/// Decide by the head of a response. `retries`: made before.
+/// Whether the head of a response is one of the policy's conditions; with a key a gateway error always is. `num_retries` and
+/// the cluster's breaker ([`crate::balance::ClusterState::try_retry`]) are asked after.
 pub fn decide_head(
     policy: &RetryPolicy,
     request: &RequestHead,
     response: &ResponseHead,
-    retries: u32,
-) -> Decision {
-    let would = may_retry(policy, request) && would_retry_head(policy, response);
-    Decision::of(would, policy, retries)
+    has_key: bool,
+) -> bool {
+    may_retry(policy, request, has_key) && would_retry_head(policy, response, has_key)
 }
 
-fn would_retry_head(policy: &RetryPolicy, response: &ResponseHead) -> bool {
+fn would_retry_head(policy: &RetryPolicy, response: &ResponseHead, has_key: bool) -> bool {
     let on = &policy.on;
     // Another proxy's rate limit answered: repeating it is what the limit is against.
     if response.headers.get_name(b"x-envoy-ratelimited").is_some() {
@@ -85,7 +55,7 @@ fn would_retry_head(policy: &RetryPolicy, response: &ResponseHead) -> bool {
     }
     let status = response.status;
     (on.server_error && (500..600).contains(&status))
-        || (on.gateway_error && (502..=504).contains(&status))
+        || ((on.gateway_error || has_key) && (502..=504).contains(&status))
         || (on.retriable_4xx && status == 409)
         || (on.retriable_status_codes && policy.statuses.contains(&status))
         || (on.retriable_headers && has_retriable_header(policy, response))
@@ -105,33 +75,37 @@ fn would_retry_grpc(policy: &RetryPolicy, headers: &Headers) -> bool {
 }
 
 fn has_retriable_header(policy: &RetryPolicy, response: &ResponseHead) -> bool {
-    let mut status = [0; 3];
-    let text = status_text(response.status, &mut status);
-    let value = |name: &[u8]| if name == b":status" { Some(text) } else { response.headers.get_name(name) };
-    policy.retriable_headers.iter().any(|m| matches(m, value, &response.headers))
+    policy.retriable_headers.iter().any(|matcher| match &*matcher.name {
+        b":status" => {
+            let mut status = Headers::new();
+            status.push(b":status", response.status.to_string().as_bytes());
+            matcher.matches_fields(&status)
+        }
+        _ => matcher.matches_fields(&response.headers),
+    })
 }
 
-fn status_text(status: u16, digits: &mut [u8; 3]) -> &[u8] {
-    *digits = [status / 100 % 10, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
-    digits
+/// Whether a failure is one of the policy's conditions; with a key any reset is. The rest as in [`decide_head`].
+pub fn decide_failure(
+    policy: &RetryPolicy,
+    failure: AttemptFailure,
+    request: &RequestHead,
+    has_key: bool,
+) -> bool {
+    may_retry(policy, request, has_key) && would_retry_failure(policy, failure, has_key)
 }
 
-/// Decide by a failure. `retries`: made before.
-pub fn decide_failure(policy: &RetryPolicy, failure: AttemptFailure, retries: u32) -> Decision {
-    Decision::of(would_retry_failure(policy, failure), policy, retries)
-}
-
-fn would_retry_failure(policy: &RetryPolicy, failure: AttemptFailure) -> bool {
+fn would_retry_failure(policy: &RetryPolicy, failure: AttemptFailure, has_key: bool) -> bool {
     use AttemptFailure::*;
     let on = &policy.on;
     // Any failure without a response would end as a 503 or 504, which these words are about.
-    let any = on.reset || on.server_error || on.gateway_error;
+    let any = has_key || on.reset || on.server_error || on.gateway_error;
     match failure {
-        Overflow | NoHost | Timeout | Reset { response_started: true } => false,
+        Overflow | NoHost | Timeout => false,
         ConnectFailure => any || on.connect_failure || on.reset_before_request,
         ResetBeforeRequest => any || on.reset_before_request,
         Refused => any || on.refused_stream,
-        Reset { response_started: false } | PerTryTimeout | PerTryIdleTimeout => any,
+        Reset | PerTryTimeout | PerTryIdleTimeout => any,
     }
 }
 
@@ -172,49 +146,4 @@ fn reset_wait(policy: &RetryPolicy, headers: &Headers, wall: Duration) -> Option
 /// (`RouteExtras.retry_with_key`).
 pub fn is_safe(method: Method, has_key: bool) -> bool {
     method.is_idempotent() || has_key
-}
-
-fn matches<'a>(matcher: &HeaderMatcher, value: impl Fn(&[u8]) -> Option<&'a [u8]>, fields: &Headers) -> bool {
-    let joined: Vec<u8>;
-    let found = if fields.get_all_name(&matcher.name).nth(1).is_some() {
-        joined = fields.get_all_name(&matcher.name).collect::<Vec<_>>().join(&b","[..]);
-        Some(&joined[..])
-    } else {
-        value(&matcher.name)
-    };
-    let text = match (&matcher.kind, found) {
-        (HeaderMatch::Present(wanted), found) => return (found.is_some() == *wanted) != matcher.invert,
-        (_, Some(text)) => text,
-        (_, None) if matcher.missing_is_empty => b"",
-        // A header that is not there matches nothing, inverted or not.
-        (_, None) => return false,
-    };
-    let is_match = match &matcher.kind {
-        HeaderMatch::Text(matcher) => text_matches(matcher, text),
-        HeaderMatch::Range(from, to) => {
-            let number = std::str::from_utf8(text).ok().and_then(|t| t.parse::<i64>().ok());
-            number.is_some_and(|n| (*from..*to).contains(&n))
-        }
-        HeaderMatch::Present(_) => true,
-    };
-    is_match != matcher.invert
-}
-
-fn text_matches(matcher: &StringMatcher, text: &[u8]) -> bool {
-    let lower: Vec<u8>;
-    let text = match (&matcher.kind, matcher.ignore_case) {
-        (StringMatch::Regex(regex), _) => return regex.is_match(text),
-        (_, false) => text,
-        (_, true) => {
-            lower = text.to_ascii_lowercase();
-            &lower
-        }
-    };
-    match &matcher.kind {
-        StringMatch::Exact(pattern) => text == &**pattern,
-        StringMatch::Prefix(pattern) => text.starts_with(pattern),
-        StringMatch::Suffix(pattern) => text.ends_with(pattern),
-        StringMatch::Contains(pattern) => memchr::memmem::find(text, pattern).is_some(),
-        StringMatch::Regex(_) => false,
-    }
 }
