@@ -228,6 +228,11 @@ impl Connection {
         self.floods.refill(now, &self.limits);
     }
 
+    /// Octets in the output that the caller has not taken.
+    pub fn unsent(&self) -> usize {
+        self.out.len()
+    }
+
     /// Ask whether the peer is alive; the answer is [`Event::Pong`] with the same octets.
     pub fn ping(&mut self, opaque: [u8; 8]) {
         frame::ping(&mut self.out, 0, &opaque);

@@ -155,6 +155,8 @@ pub struct Forward {
 /// Ripstop's own, on a route; a real Envoy does not look at it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteExtras {
+    /// The cluster of the service asked for, where the route names an aggregate for data planes that know no fallbacks.
+    pub primary: Option<Arc<str>>,
     /// Other services to ask when this one does not answer well, in order.
     pub fallbacks: Vec<FallbackHop>,
     /// Retry requests that are not idempotent but carry an `Idempotency-Key`.

@@ -1,0 +1,811 @@
+//! Attempts of an exchange: an endpoint, a connection, the request on it; what follows when that fails.
+use super::Worker;
+use super::cluster::Spoken;
+use super::connection::Machine;
+use super::exchange::{Exchange, Kind, Matched, Phase, REPLAY_LIMIT, Side};
+use super::slots::Key;
+use ripstop_core::balance::{Class, HostId, NoHost, PickContext};
+use ripstop_core::http::{BodyLength, HeaderId, Method, RequestHead, Version};
+use ripstop_core::http1;
+use ripstop_core::http2::Code;
+use ripstop_core::outcome::Flags;
+use ripstop_core::resilience::{self, AttemptFailure, Report, ReportKind, Trigger};
+use ripstop_core::route;
+use ripstop_core::snapshot::Forward;
+use ripstop_core::time::Time;
+use std::sync::Arc;
+
+/// Why an attempt brought no answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    NoCluster,
+    /// No endpoint may be asked.
+    NoHost,
+    /// `drop_overload`
+    Dropped,
+    /// A breaker is open.
+    Overflow,
+    Connect(String),
+    /// The upstream refused the stream: it was not looked at.
+    Refused,
+    /// The upstream reset the stream.
+    Reset(Code),
+    /// The connection ended.
+    Terminated(&'static str),
+    TryTimeout,
+    /// The answer broke the rules.
+    Protocol(&'static str),
+}
+
+impl Exchange {
+    /// Whose breaker limits hold.
+    pub(crate) fn class(&self) -> Class {
+        match self.matched.as_ref().and_then(Matched::forward) {
+            Some(forward) if forward.is_high_priority => Class::High,
+            _ => Class::Default,
+        }
+    }
+}
+
+impl Worker {
+    /// Make the first or the next attempt.
+    pub(crate) fn attempt(&mut self, key: Key, ex: &mut Exchange) {
+        ex.attempts += 1;
+        ex.attempt_start = self.now;
+        ex.resume_at = Time::NEVER;
+        (ex.any_response_byte, ex.request_end_sent, ex.body_sent) = (false, false, 0);
+        let Some(name) = self.cluster_name(ex) else {
+            return self.attempt_failed(key, ex, Failure::NoCluster);
+        };
+        let Some(resolved) = self.resolve_cluster(&name, ex.hash) else {
+            ex.cluster = None;
+            return self.attempt_failed(key, ex, Failure::NoCluster);
+        };
+        ex.cluster = Some(resolved.cluster);
+        let Some(cluster) = self.clusters.get_mut(resolved.cluster) else {
+            return self.attempt_failed(key, ex, Failure::NoCluster);
+        };
+        self.stats.upstream_request(cluster.stats);
+        let avoid: smallvec::SmallVec<[HostId; 4]> = match &ex.retry {
+            Some(retry) if retry.avoids_previous_hosts => ex.tried.iter().map(|host| host.id).collect(),
+            _ => smallvec::SmallVec::new(),
+        };
+        let forward = ex.matched.as_ref().and_then(Matched::forward);
+        let context = PickContext {
+            hash: ex.hash,
+            avoid: &avoid,
+            host_picks_max: ex.retry.as_ref().map_or(1, |retry| retry.host_picks_max),
+            wanted: ex.wanted_host.as_deref(),
+            now: self.now,
+            subset: forward.map_or(&[], |forward| &forward.subset),
+            attempt: ex.attempts - 1,
+            level: resolved.level,
+        };
+        let picked = match &cluster.set {
+            Some(set) => cluster
+                .picker
+                .pick(set, &cluster.state, &context, &mut self.rng)
+                .map(|entry| entry.host.clone()),
+            None => Err(NoHost::Empty),
+        };
+        let host = match picked {
+            Ok(host) => host,
+            Err(NoHost::Dropped(_)) => return self.attempt_failed(key, ex, Failure::Dropped),
+            Err(_) => return self.attempt_failed(key, ex, Failure::NoHost),
+        };
+        let class = ex.class();
+        if !cluster.state.try_request(class, &cluster.config.breakers[class as usize]) {
+            return self.attempt_failed(key, ex, Failure::Overflow);
+        }
+        let spoken = match ex.kind {
+            Kind::Tcp | Kind::Connect => Spoken::Raw,
+            Kind::Upgrade if cluster.spoken(ex) == Spoken::H1 => Spoken::H1,
+            _ => cluster.spoken(ex),
+        };
+        ex.holds_active = true;
+        host.request_began();
+        self.stats.upstream_active(cluster.stats, 1);
+        if let Some(retry) = &ex.retry {
+            if !retry.per_try_timeout.is_zero() {
+                ex.try_timeout_at = self.now.after(retry.per_try_timeout);
+            }
+        }
+        ex.host = Some(host.clone());
+        ex.tried.push(host.clone());
+        self.acquire(key, ex, resolved.cluster, &host, spoken);
+    }
+
+    fn cluster_name(&mut self, ex: &Exchange) -> Option<Arc<str>> {
+        if let Some(proxy) = &ex.tcp {
+            return super::tcp::choose_cluster(proxy, ex);
+        }
+        let matched = ex.matched.as_ref()?;
+        let forward = matched.forward()?;
+        if ex.hop > 0 {
+            return forward.extras.fallbacks.get(ex.hop - 1).map(|hop| hop.cluster.clone());
+        }
+        if let Some(mirror) = &ex.mirror_cluster {
+            return Some(mirror.clone());
+        }
+        if let Some(primary) = &forward.extras.primary {
+            return Some(primary.clone());
+        }
+        let chosen = match matched.weighted() {
+            Some(weighted) => return Some(weighted.name.clone()),
+            None => route::choose_cluster(forward, &ex.request, ex.random),
+        };
+        chosen.shared.cloned().or_else(|| (!chosen.name.is_empty()).then(|| Arc::from(chosen.name)))
+    }
+
+    /// Put the request on a connection.
+    pub(crate) fn send_request(&mut self, key: Key, ex: &mut Exchange, connection_key: Key) {
+        if ex.holds_pending {
+            self.release_pending(ex);
+        }
+        let Some(connection) = self.connections.get_mut(connection_key) else {
+            return self.attempt_failed(key, ex, Failure::Terminated("connection termination"));
+        };
+        ex.phase = Phase::Sent;
+        ex.upstream_tls = connection.info.tls.clone();
+        ex.up = Side { connection: connection_key, stream: 0 };
+        let tells_attempts = ex.matched.as_ref().is_some_and(|m| m.virtual_host.tells_attempts);
+        if tells_attempts && ex.kind == Kind::Http {
+            let mut text = itoa::Buffer::new();
+            ex.request.headers.set(HeaderId::XEnvoyAttemptCount, text.format(ex.attempts).as_bytes());
+        }
+        let length = upstream_length(ex);
+        match &mut connection.machine {
+            Machine::H1Client(h1) => {
+                h1.exchange = key;
+                h1.requests += 1;
+                h1.sends_chunked = length == BodyLength::Chunked;
+                h1.answered = false;
+                connection.deadline = Time::NEVER;
+                ex.upstream_version = Some(Version::Http11);
+                http1::write_request(&ex.request, length, true, &mut connection.plain);
+            }
+            Machine::H2Client(h2) => {
+                let end = ex.request_ended
+                    && ex.body.is_empty()
+                    && ex.request_trailers.is_none()
+                    && ex.kind == Kind::Http;
+                let sent = match ex.kind {
+                    Kind::Upgrade => h2.machine.send_request(&extended_connect(&ex.request), false),
+                    _ => h2.machine.send_request(&ex.request, end),
+                };
+                let Ok(stream) = sent else {
+                    ex.up = Side::NONE;
+                    return self.attempt_failed(key, ex, Failure::Refused);
+                };
+                h2.requests += 1;
+                h2.streams.insert(stream, key);
+                ex.up.stream = stream;
+                ex.upstream_version = Some(Version::Http2);
+                ex.request_end_sent = end;
+            }
+            Machine::Raw(_) => {}
+            _ => {
+                ex.up = Side::NONE;
+                return self.attempt_failed(key, ex, Failure::Terminated("connection termination"));
+            }
+        }
+        self.mark_dirty(connection_key);
+        if matches!(ex.kind, Kind::Tcp | Kind::Connect) {
+            self.tunnel_ready(key, ex);
+        }
+        self.send_kept_body(ex);
+    }
+
+    /// The body that came before there was an upstream, or that is sent again.
+    fn send_kept_body(&mut self, ex: &mut Exchange) {
+        let body = std::mem::take(&mut ex.body);
+        let end = ex.request_ended;
+        if !body.is_empty() || (end && !ex.request_end_sent) {
+            self.write_up(ex, &body, end);
+        }
+        ex.body = body;
+        ex.body_sent = ex.body.len();
+        if !ex.is_replayable {
+            ex.body.clear();
+        }
+        self.release_request(ex);
+    }
+
+    /// Body bytes towards the upstream, and the end with trailers.
+    fn write_up(&mut self, ex: &mut Exchange, data: &[u8], end: bool) {
+        let Some(connection) = self.connections.get_mut(ex.up.connection) else { return };
+        match &mut connection.machine {
+            Machine::H1Client(h1) => {
+                let is_chunked = h1.sends_chunked;
+                if !data.is_empty() && is_chunked {
+                    http1::chunk_header(data.len(), &mut connection.plain);
+                }
+                connection.write_body(data);
+                if !data.is_empty() && is_chunked {
+                    connection.plain.extend_from_slice(b"\r\n");
+                }
+                if end && is_chunked {
+                    http1::write_last_chunk(ex.request_trailers.as_deref(), &mut connection.plain);
+                }
+            }
+            Machine::H2Client(h2) => {
+                let trailers = ex.request_trailers.as_deref().filter(|_| end);
+                if !data.is_empty() || (end && trailers.is_none()) {
+                    h2.machine.send_data(ex.up.stream, data, end && trailers.is_none());
+                }
+                if let Some(trailers) = trailers {
+                    h2.machine.send_trailers(ex.up.stream, trailers);
+                }
+            }
+            Machine::Raw(_) => {
+                connection.write_body(data);
+                if end {
+                    connection.close_after_write = super::connection::Close::Write;
+                }
+            }
+            _ => return,
+        }
+        ex.request_end_sent |= end;
+        self.mark_dirty(ex.up.connection);
+    }
+
+    /// A piece of a request's body came; `flow` is to be released to an HTTP/2 peer.
+    pub(crate) fn request_data(&mut self, exchange: Key, data: &[u8], end: bool, flow: usize) {
+        self.with_exchange(exchange, |worker, _, ex| {
+            ex.last_active = worker.now;
+            ex.bytes_received += data.len() as u64;
+            ex.owed_request += flow;
+            if end && !ex.request_ended {
+                worker.request_complete(ex);
+            }
+            worker.mirror_data(ex.stream_id, data, end);
+            let is_flowing = ex.up.is_some() && matches!(ex.phase, Phase::Sent | Phase::Answering);
+            if !is_flowing {
+                ex.body.extend_from_slice(data);
+            } else {
+                worker.write_up(ex, data, end);
+                if ex.is_replayable {
+                    if ex.body.len() + data.len() <= REPLAY_LIMIT && !ex.response_started {
+                        ex.body.extend_from_slice(data);
+                    } else {
+                        (ex.is_replayable, ex.body) = (false, Vec::new());
+                    }
+                }
+            }
+            worker.release_request(ex);
+        });
+    }
+
+    /// Let the downstream send on, or hold it while the upstream is full.
+    pub(crate) fn release_request(&mut self, ex: &mut Exchange) {
+        let waits = !ex.up.is_some() && ex.body.len() > REPLAY_LIMIT;
+        let is_full = waits || (ex.up.is_some() && self.is_full_side(ex.up));
+        let owed = std::mem::take(&mut ex.owed_request);
+        if is_full {
+            ex.owed_request = owed;
+        } else {
+            self.release_flow(ex.down.connection, ex.down.stream, owed);
+        }
+        self.pause(ex.down, is_full);
+        if is_full && ex.up.is_some() {
+            self.wait_for_room(ex.up, ex.down);
+        }
+    }
+
+    /// An HTTP/1 or raw connection is read no further while whoever takes its bytes is full.
+    pub(crate) fn pause(&mut self, source: Side, is_full: bool) {
+        let Some(connection) = self.connections.get_mut(source.connection) else { return };
+        if !matches!(connection.machine, Machine::H1Server(_) | Machine::H1Client(_) | Machine::Raw(_)) {
+            return;
+        }
+        if connection.paused && !is_full {
+            connection.paused = false;
+            if connection.readable || !connection.kept.is_empty() {
+                self.resume.push(source.connection);
+            }
+        } else if is_full {
+            connection.paused = true;
+        }
+    }
+
+    /// See that the exchange hears of it when `full` has room.
+    fn wait_for_room(&mut self, full: Side, source: Side) {
+        let exchange = self.exchange_at(source).or_else(|| self.exchange_at(full));
+        if let (Some(exchange), Some(connection)) = (exchange, self.connections.get_mut(full.connection)) {
+            if !connection.blocked.contains(&exchange) {
+                connection.blocked.push(exchange);
+            }
+        }
+    }
+
+    /// The exchange on a side.
+    pub(crate) fn exchange_at(&self, side: Side) -> Option<Key> {
+        match &self.connections.get(side.connection)?.machine {
+            Machine::H1Server(h1) => Some(h1.exchange),
+            Machine::H1Client(h1) => Some(h1.exchange),
+            Machine::Raw(raw) => Some(raw.exchange),
+            Machine::H2Server(h2) => h2.streams.get(side.stream),
+            Machine::H2Client(h2) => h2.streams.get(side.stream),
+            _ => None,
+        }
+    }
+
+    /// One of the exchange's sides has room again.
+    pub(crate) fn make_room(&mut self, _key: Key, ex: &mut Exchange) {
+        self.release_request(ex);
+        self.release_response(ex);
+    }
+
+    /// The same as `release_request`, for the answer.
+    pub(crate) fn release_response(&mut self, ex: &mut Exchange) {
+        let is_full = ex.down.is_some() && self.is_full_side(ex.down);
+        let owed = std::mem::take(&mut ex.owed_response);
+        if is_full {
+            ex.owed_response = owed;
+        } else {
+            self.release_flow(ex.up.connection, ex.up.stream, owed);
+        }
+        self.pause(ex.up, is_full);
+        if is_full {
+            self.wait_for_room(ex.down, ex.up);
+        }
+    }
+
+    // --- the end of an attempt ---
+
+    /// The upstream reset the stream.
+    pub(crate) fn upstream_reset(&mut self, key: Key, ex: &mut Exchange, code: Code) {
+        if ex.response_started && ex.response_ended {
+            return; // NO_ERROR after a complete answer (RFC 9113, section 8.1)
+        }
+        let failure = if code == Code::REFUSED_STREAM { Failure::Refused } else { Failure::Reset(code) };
+        self.attempt_failed(key, ex, failure);
+    }
+
+    /// The upstream's answer is no HTTP.
+    pub(crate) fn response_broken(&mut self, key: Key, ex: &mut Exchange, why: &'static str) {
+        self.attempt_failed(key, ex, Failure::Protocol(why));
+    }
+
+    /// An attempt brought no answer: tell the endpoint's judges, then retry, fall back, or answer so.
+    pub(crate) fn attempt_failed(&mut self, key: Key, ex: &mut Exchange, failure: Failure) {
+        self.judge_failure(ex, &failure);
+        self.abort_upstream(ex, Code::CANCEL);
+        self.end_attempt(ex);
+        if ex.kind == Kind::Mirror {
+            return self.finish(key, ex);
+        }
+        if ex.kind == Kind::Tcp {
+            return self.tcp_attempt_failed(key, ex, &failure);
+        }
+        if ex.response_started {
+            ex.flags.set(flag_of(&failure));
+            ex.details = "upstream_reset_after_response_started";
+            return self.abort_response(key, ex);
+        }
+        if self.retry_after_failure(key, ex, &failure) {
+            return;
+        }
+        if let Some(trigger) = trigger_of(&failure) {
+            if self.fall_back(key, ex, trigger) {
+                return;
+            }
+        }
+        self.answer_failure(key, ex, &failure);
+    }
+
+    fn judge_failure(&mut self, ex: &Exchange, failure: &Failure) {
+        let kind = match failure {
+            Failure::Connect(reason) if reason.contains("timeout") => ReportKind::Timeout,
+            Failure::Connect(_) => ReportKind::ConnectFailure,
+            Failure::TryTimeout => ReportKind::Timeout,
+            Failure::Reset(_) | Failure::Refused | Failure::Terminated(_) | Failure::Protocol(_) => {
+                ReportKind::Reset
+            }
+            _ => return,
+        };
+        if let Some(host) = &ex.host {
+            host.latency.failed(self.now.since(ex.attempt_start), self.now);
+        }
+        self.judge(ex, kind);
+    }
+
+    /// Tell outlier detection how the endpoint did.
+    pub(crate) fn judge(&mut self, ex: &Exchange, kind: ReportKind) {
+        let (Some(host), Some(cluster)) = (&ex.host, ex.cluster.and_then(|key| self.clusters.get(key)))
+        else {
+            return;
+        };
+        let (Some(outlier), Some(set)) = (&cluster.config.outlier, &cluster.set) else { return };
+        let report = Report::of(kind);
+        if resilience::report(host, outlier, set, report, self.now, &mut self.rng).is_some() {
+            // what is ejected is counted with the endpoints (`ClusterHealth`)
+        }
+    }
+
+    fn retry_after_failure(&mut self, key: Key, ex: &mut Exchange, failure: &Failure) -> bool {
+        let is_sent = ex.request_end_sent
+            || ex.body_sent > 0
+            || matches!(failure, Failure::Reset(_) | Failure::Terminated(_));
+        let failure = match failure {
+            Failure::Connect(_) => AttemptFailure::ConnectFailure,
+            Failure::Refused => AttemptFailure::Refused,
+            Failure::Reset(_) | Failure::Terminated(_) | Failure::Protocol(_) if !is_sent => {
+                AttemptFailure::ResetBeforeRequest
+            }
+            Failure::Reset(_) | Failure::Terminated(_) | Failure::Protocol(_) => {
+                AttemptFailure::Reset { response_started: false }
+            }
+            Failure::TryTimeout => AttemptFailure::PerTryTimeout,
+            Failure::Overflow => AttemptFailure::Overflow,
+            Failure::NoCluster | Failure::NoHost | Failure::Dropped => return false,
+        };
+        let Some(retry) = ex.retry.clone() else { return false };
+        if !resilience::may_retry(&retry, &ex.request)
+            || resilience::decide_failure(&retry, failure, ex.retries) == resilience::Decision::No
+        {
+            return false;
+        }
+        self.retry(key, ex, None)
+    }
+
+    /// Try again after a pause, when budget and attempts allow; false: they do not, or the body is gone.
+    pub(crate) fn retry(
+        &mut self,
+        key: Key,
+        ex: &mut Exchange,
+        response: Option<&ripstop_core::http::ResponseHead>,
+    ) -> bool {
+        let Some(policy) = ex.retry.clone() else { return false };
+        let Some(cluster) = ex.cluster.and_then(|key| self.clusters.get(key)) else { return false };
+        if !ex.may_repeat() {
+            return false;
+        }
+        if ex.retries >= policy.num_retries {
+            if policy.num_retries > 0 {
+                ex.flags.set(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+                self.stats.count(cluster.stats, crate::control::stats::ClusterStat::RqRetryLimitExceeded);
+            }
+            return false;
+        }
+        let class = ex.class();
+        if !cluster.state.try_retry(class, &cluster.config.breakers[class as usize]) {
+            ex.flags.set(Flags::UPSTREAM_OVERFLOW);
+            return false;
+        }
+        self.stats.count(cluster.stats, crate::control::stats::ClusterStat::RqRetry);
+        ex.holds_retry = true;
+        ex.retries += 1;
+        let pause = resilience::backoff(
+            &policy,
+            ex.retries,
+            &mut self.rng,
+            response,
+            self.wall_offset + self.now.since(Time(0)),
+        );
+        ex.phase = Phase::BackingOff;
+        ex.resume_at = self.now.after(pause);
+        let _ = key;
+        true
+    }
+
+    /// Ask the next service of the fallback chain, when this failure is a reason to.
+    pub(crate) fn fall_back(&mut self, key: Key, ex: &mut Exchange, trigger: Trigger) -> bool {
+        let Some(matched) = ex.matched.clone() else { return false };
+        let Some(forward) = matched.forward() else { return false };
+        if forward.extras.fallbacks.is_empty() || !ex.may_repeat() || ex.kind != Kind::Http {
+            return false;
+        }
+        let Some((next, hop)) = resilience::next_hop(&forward.extras.fallbacks, trigger, ex.hop) else {
+            return false;
+        };
+        ex.hop = next + 1;
+        ex.degraded = Some((hop.service.clone(), trigger_name(trigger)));
+        if !hop.authority.is_empty() {
+            ex.request.set_authority(hop.authority.as_bytes());
+        }
+        (ex.retries, ex.wanted_host, ex.session) = (0, None, None);
+        ex.tried.clear();
+        ex.flags = Flags::NONE;
+        ex.timeout_at = match forward.timeout {
+            none if none.is_zero() => Time::NEVER,
+            timeout => self.now.after(timeout),
+        };
+        self.attempt(key, ex);
+        true
+    }
+
+    /// Give back what an attempt held.
+    pub(crate) fn end_attempt(&mut self, ex: &mut Exchange) {
+        ex.try_timeout_at = Time::NEVER;
+        if ex.holds_pending {
+            self.release_pending(ex);
+        }
+        let class = ex.class();
+        let cluster = ex.cluster.and_then(|key| self.clusters.get(key));
+        if std::mem::take(&mut ex.holds_active) {
+            if let Some(host) = &ex.host {
+                host.request_ended();
+            }
+            if let Some(cluster) = cluster {
+                cluster.state.release_request(class);
+                self.stats.upstream_active(cluster.stats, -1);
+            }
+        }
+        if std::mem::take(&mut ex.holds_retry) {
+            if let Some(cluster) = cluster {
+                cluster.state.release_retry(class);
+            }
+        }
+    }
+
+    fn release_pending(&mut self, ex: &mut Exchange) {
+        ex.holds_pending = false;
+        if let Some(cluster) = ex.cluster.and_then(|key| self.clusters.get(key)) {
+            cluster.state.release_pending(ex.class());
+            self.stats.pending(cluster.stats, -1);
+        }
+    }
+
+    /// Leave the upstream: its stream is reset, its HTTP/1 connection closed, for an answer would be in the way.
+    pub(crate) fn abort_upstream(&mut self, ex: &mut Exchange, code: Code) {
+        let up = std::mem::replace(&mut ex.up, Side::NONE);
+        let Some(connection) = self.connections.get_mut(up.connection) else { return };
+        match &mut connection.machine {
+            Machine::H2Client(h2) => {
+                h2.machine.reset(up.stream, code);
+                h2.streams.remove(up.stream);
+                self.mark_dirty(up.connection);
+                self.stream_ended(up.connection);
+            }
+            Machine::H1Client(h1) => {
+                h1.exchange = Key::NONE;
+                self.close(up.connection);
+            }
+            _ => self.close(up.connection),
+        }
+    }
+
+    /// The downstream is gone: nothing more can be told.
+    pub(crate) fn downstream_gone(&mut self, key: Key, ex: &mut Exchange, flag: Flags) {
+        ex.down_gone = true;
+        ex.down = Side::NONE;
+        ex.flags.set(flag);
+        ex.details = match flag {
+            Flags::DOWNSTREAM_REMOTE_RESET => "http2.remote_reset",
+            Flags::DOWNSTREAM_PROTOCOL_ERROR => "http2.protocol_error",
+            _ => "downstream_remote_disconnect",
+        };
+        if let Some(cluster) = ex.cluster.and_then(|key| self.clusters.get(key)) {
+            self.stats.count(cluster.stats, crate::control::stats::ClusterStat::RqCancelled);
+        }
+        if matches!(ex.kind, Kind::Tcp) {
+            ex.details = "";
+        }
+        self.abort_upstream(ex, Code::CANCEL);
+        self.finish(key, ex);
+    }
+
+    /// The exchange is over: accounts, log, and its connection's next request.
+    pub(crate) fn finish(&mut self, key: Key, ex: &mut Exchange) {
+        let _ = key;
+        if ex.phase == Phase::Done {
+            return;
+        }
+        if ex.up.is_some() {
+            self.abort_upstream(ex, Code::CANCEL);
+        }
+        self.end_attempt(ex);
+        ex.phase = Phase::Done;
+        self.log_exchange(ex);
+        if let Some(chain) = ex.chain.clone().filter(|_| ex.counted) {
+            self.stats.request_ended(chain.stats, ex.status, self.now.since(ex.start));
+        }
+        let down = std::mem::replace(&mut ex.down, Side::NONE);
+        let owed = std::mem::take(&mut ex.owed_request);
+        self.release_flow(down.connection, down.stream, owed);
+        let Some(connection) = self.connections.get_mut(down.connection) else { return };
+        match &mut connection.machine {
+            Machine::H1Server(_) => self.h1_server_done(down.connection, ex.request_ended),
+            Machine::H2Server(h2) => {
+                if !ex.request_ended {
+                    h2.machine.reset(down.stream, Code::NO_ERROR);
+                }
+                self.h2_server_done(down.connection, down.stream);
+            }
+            _ => {}
+        }
+    }
+
+    // --- deadlines ---
+
+    /// A deadline of an exchange may have come.
+    pub(crate) fn exchange_timer(&mut self, key: Key) {
+        self.with_exchange(key, |worker, key, ex| {
+            let now = worker.now;
+            if now < ex.deadline() {
+                return; // armed again by `with_exchange`
+            }
+            if now >= ex.resume_at {
+                ex.resume_at = Time::NEVER;
+                return match ex.phase {
+                    Phase::Delayed => worker.resume_filters(key, ex),
+                    _ => worker.attempt(key, ex),
+                };
+            }
+            if now >= ex.max_duration_at {
+                return worker.max_duration_reached(key, ex);
+            }
+            if now >= ex.timeout_at {
+                return worker.request_timed_out(key, ex);
+            }
+            if now >= ex.try_timeout_at {
+                ex.try_timeout_at = Time::NEVER;
+                if let Some(cluster) = ex.cluster.and_then(|key| worker.clusters.get(key)) {
+                    worker.stats.count(cluster.stats, crate::control::stats::ClusterStat::RqPerTryTimeout);
+                }
+                return worker.attempt_failed(key, ex, Failure::TryTimeout);
+            }
+            worker.stream_idle(key, ex);
+        });
+    }
+
+    fn request_timed_out(&mut self, key: Key, ex: &mut Exchange) {
+        ex.timeout_at = Time::NEVER;
+        if ex.matched.is_none()
+            || !matches!(ex.phase, Phase::Connecting | Phase::Sent | Phase::BackingOff | Phase::Answering)
+        {
+            return self.local_reply(key, ex, 408, "request timeout", "request_overall_timeout");
+        }
+        if let Some(cluster) = ex.cluster.and_then(|key| self.clusters.get(key)) {
+            self.stats.count(cluster.stats, crate::control::stats::ClusterStat::RqTimeout);
+        }
+        if ex.phase == Phase::Answering {
+            ex.flags.set(Flags::UPSTREAM_REQUEST_TIMEOUT);
+            ex.details = "response_timeout";
+            return self.abort_response(key, ex);
+        }
+        self.judge_failure(ex, &Failure::TryTimeout);
+        self.abort_upstream(ex, Code::CANCEL);
+        self.end_attempt(ex);
+        if self.fall_back(key, ex, Trigger::Timeout) {
+            return;
+        }
+        ex.flags.set(Flags::UPSTREAM_REQUEST_TIMEOUT);
+        self.local_reply(key, ex, 504, "upstream request timeout", "response_timeout");
+    }
+
+    fn max_duration_reached(&mut self, key: Key, ex: &mut Exchange) {
+        ex.max_duration_at = Time::NEVER;
+        let is_upstream = ex.phase != Phase::New && ex.matched.is_some();
+        ex.flags.set(if is_upstream { Flags::UPSTREAM_MAX_STREAM_DURATION } else { Flags::DURATION_TIMEOUT });
+        if ex.response_started {
+            ex.details = "max_duration_timeout";
+            return self.abort_response(key, ex);
+        }
+        self.local_reply(key, ex, 408, "downstream duration timeout", "max_duration_timeout");
+    }
+
+    fn stream_idle(&mut self, key: Key, ex: &mut Exchange) {
+        if ex.kind == Kind::Tcp {
+            return self.tcp_idle(key, ex);
+        }
+        ex.flags.set(Flags::STREAM_IDLE_TIMEOUT);
+        if ex.response_started {
+            ex.details = "stream_idle_timeout";
+            return self.abort_response(key, ex);
+        }
+        let status = if ex.request_ended { 504 } else { 408 };
+        self.local_reply(key, ex, status, "stream timeout", "stream_idle_timeout");
+    }
+
+    // --- copies ---
+
+    /// Begin the copies of a request that its route asks for.
+    pub(crate) fn mirror(&mut self, ex: &Exchange, forward: &Forward) {
+        if forward.mirrors.is_empty() || ex.kind != Kind::Http {
+            return;
+        }
+        for mirror in &forward.mirrors {
+            if !self.rng.chance(mirror.fraction.0) {
+                continue;
+            }
+            let mut copy = self.spare.pop().unwrap_or_else(|| Box::new(Exchange::new()));
+            copy.kind = Kind::Mirror;
+            copy.request = ex.request.clone();
+            copy.request_body = ex.request_body;
+            copy.request_ended = ex.request_ended;
+            copy.matched.clone_from(&ex.matched);
+            copy.mirror_cluster = Some(mirror.cluster.clone());
+            copy.is_replayable = false;
+            copy.timeout_at =
+                if forward.timeout.is_zero() { Time::NEVER } else { self.now.after(forward.timeout) };
+            if !mirror.keeps_host {
+                copy.request.set_authority(&shadow_host(ex.request.authority()));
+            }
+            let key = self.begin(copy);
+            self.mirrors.push((ex.stream_id, key));
+            self.with_exchange(key, |worker, key, copy| worker.attempt(key, copy));
+        }
+    }
+
+    pub(crate) fn mirror_data(&mut self, stream_id: u64, data: &[u8], end: bool) {
+        if self.mirrors.is_empty() {
+            return;
+        }
+        let copies: Vec<Key> =
+            self.mirrors.iter().filter(|(of, _)| *of == stream_id).map(|(_, key)| *key).collect();
+        for key in copies {
+            self.request_data(key, data, end, 0);
+        }
+        if end {
+            self.mirrors.retain(|(of, _)| *of != stream_id);
+        }
+    }
+}
+
+/// How the body is framed for an HTTP/1 upstream. Methods that carry content say so when there is none (RFC 9110, 8.6).
+fn upstream_length(ex: &Exchange) -> BodyLength {
+    match ex.request_body {
+        BodyLength::Empty if matches!(ex.request.method(), Method::Post | Method::Put | Method::Patch) => {
+            BodyLength::Exact(0)
+        }
+        length => length,
+    }
+}
+
+/// An upgrade as HTTP/2 says it (RFC 8441, section 4).
+fn extended_connect(request: &RequestHead) -> RequestHead {
+    let mut head = request.clone();
+    let protocol = head.headers.get(HeaderId::Upgrade).unwrap_or_default().to_vec();
+    head.set_method(b"CONNECT");
+    head.set_protocol(&protocol);
+    head.headers.remove(HeaderId::Upgrade);
+    head.headers.remove(HeaderId::Connection);
+    head
+}
+
+/// The host of a copy: `-shadow` before the port (Envoy `request_mirror_policies`).
+fn shadow_host(authority: &[u8]) -> Vec<u8> {
+    let colon =
+        authority.iter().rposition(|byte| *byte == b':').filter(|at| !authority[*at..].contains(&b']'));
+    let at = colon.unwrap_or(authority.len());
+    [&authority[..at], b"-shadow", &authority[at..]].concat()
+}
+
+pub(crate) fn flag_of(failure: &Failure) -> Flags {
+    match failure {
+        Failure::NoCluster => Flags::NO_CLUSTER_FOUND,
+        Failure::NoHost | Failure::Dropped => Flags::NO_HEALTHY_UPSTREAM,
+        Failure::Overflow => Flags::UPSTREAM_OVERFLOW,
+        Failure::Connect(_) => Flags::UPSTREAM_CONNECTION_FAILURE,
+        Failure::Refused | Failure::Reset(_) => Flags::UPSTREAM_REMOTE_RESET,
+        Failure::Terminated(_) => Flags::UPSTREAM_CONNECTION_TERMINATION,
+        Failure::TryTimeout => Flags::UPSTREAM_REQUEST_TIMEOUT,
+        Failure::Protocol(_) => Flags::UPSTREAM_PROTOCOL_ERROR,
+    }
+}
+
+/// As `Mesh-Degraded` tells it.
+fn trigger_name(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::NoHealthy => "noHealthy",
+        Trigger::BreakerOpen => "breakerOpen",
+        Trigger::Overflow => "overflow",
+        Trigger::Timeout => "timeout",
+        Trigger::Status(_) => "status",
+    }
+}
+
+fn trigger_of(failure: &Failure) -> Option<Trigger> {
+    match failure {
+        Failure::NoHost | Failure::NoCluster | Failure::Dropped => Some(Trigger::NoHealthy),
+        Failure::Overflow => Some(Trigger::BreakerOpen),
+        Failure::TryTimeout => Some(Trigger::Timeout),
+        Failure::Connect(_)
+        | Failure::Refused
+        | Failure::Reset(_)
+        | Failure::Terminated(_)
+        | Failure::Protocol(_) => Some(Trigger::Status(503)),
+    }
+}
