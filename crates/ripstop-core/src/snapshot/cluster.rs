@@ -66,12 +66,27 @@ pub enum Discovery {
         refresh: Duration,
         logical: bool,
         respects_ttl: bool,
+        family: DnsFamily,
     },
     /// EDS over ADS by this name.
     Eds(Arc<str>),
     /// `clusters.aggregate`
     Aggregate(Vec<Arc<str>>),
     OriginalDst,
+}
+
+/// `dns_lookup_family`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum DnsFamily {
+    /// IPv6 if there is any, else IPv4.
+    #[default]
+    Auto,
+    V4Only,
+    V6Only,
+    /// IPv4 if there is any, else IPv6.
+    V4Preferred,
+    All,
 }
 
 /// A `ClusterLoadAssignment`.
