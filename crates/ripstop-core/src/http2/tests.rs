@@ -3,5 +3,6 @@ mod floods;
 mod flow;
 mod frames;
 mod messages;
+mod oracle;
 mod pair;
 mod splits;
