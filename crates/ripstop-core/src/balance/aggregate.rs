@@ -69,7 +69,7 @@ impl AggregatePicker {
     }
 }
 
-fn health_of(set: &HostSet, priority: u32) -> LevelHealth {
+pub(super) fn health_of(set: &HostSet, priority: u32) -> LevelHealth {
     let mut health = LevelHealth { overprovisioning: set.overprovisioning, ..Default::default() };
     for entry in set.entries.iter().filter(|e: &&HostEntry| e.priority == priority) {
         super::view::count(&mut health, entry, entry.availability(), set.weighted_health);

@@ -163,3 +163,76 @@ fn filler<'a>(
     let skip = XxHash64::oneshot(1, key.as_bytes()) % (size - 1) + 1;
     Filler { key, entry, share, target: 0.0, offset, skip, next: 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{assignment, cluster, endpoint, group};
+    use super::super::{ClusterState, HostSet, PickContext, Picker};
+    use super::*;
+    use crate::rng::Rng;
+    use crate::snapshot::{Address, EndpointConfig};
+    use crate::time::Time;
+
+    fn ring(min_size: u64, max_size: u64) -> Balancer {
+        Balancer::RingHash { min_size, max_size, use_hostname: false }
+    }
+
+    fn maglev(table_size: u64) -> Balancer {
+        Balancer::Maglev { table_size, use_hostname: false }
+    }
+
+    /// Recorded from Envoy 1.40: endpoints 127.0.0.1:18081 to :18085 with these weights; `hash_policy` by a header with the
+    /// values `key-0`, `key-1`, …; the last digit of the port that each went to.
+    #[test]
+    fn keys_lead_where_envoy_leads_them() {
+        for (balancer, weights, expected) in [
+            (
+                ring(1024, 8 << 20),
+                [1, 1, 1, 1, 1],
+                "522542211351314342534222423355434413244311345353145231532154422323421322152112553342415541",
+            ),
+            (
+                ring(1024, 8 << 20),
+                [1, 2, 3, 4, 5],
+                "532545211351344342544242523355434414244313335353145434532454425323422354354545553342425541",
+            ),
+            (
+                ring(100, 150),
+                [3, 1, 1, 1, 1],
+                "511112111221123222114334351153141113211214152124131111221121232221313154151221222234332151",
+            ),
+            (
+                maglev(65537),
+                [1, 1, 1, 1, 1],
+                "555124322132213244143542533254532325245152422232415345251551215412311331115324533154224313",
+            ),
+            (
+                maglev(65537),
+                [1, 2, 3, 4, 5],
+                "555424522552233244343545535254532525245552422235555345251551215452345331515524533154224313",
+            ),
+            (
+                maglev(251),
+                [1, 2, 3, 4, 5],
+                "543455214555325415354455443253543455545544212344454332255544235544544451455155445544414354",
+            ),
+        ] {
+            let at = |(port, weight): (u16, u32)| EndpointConfig {
+                address: Address::Socket(([127, 0, 0, 1], port).into()),
+                ..endpoint(0, weight)
+            };
+            let cluster = cluster(balancer);
+            let endpoints = (18081..).zip(weights).map(at).collect();
+            let set = HostSet::build(&cluster, &assignment(vec![group(0, None, endpoints)]), None, Time(1));
+            let (mut picker, state, mut rng) = (Picker::new(&cluster), ClusterState::default(), Rng::new(1));
+            let mut pick = |key: usize| {
+                let hash = Some(XxHash64::oneshot(0, format!("key-{key}").as_bytes()));
+                let context = PickContext { hash, ..Default::default() };
+                let entry = picker.pick(&set, &state, &context, &mut rng).unwrap();
+                entry.host.address_text.chars().last().unwrap()
+            };
+            let found: String = (0..expected.len()).map(&mut pick).collect();
+            assert_eq!(found, expected, "{:?} {weights:?}", cluster.balancer);
+        }
+    }
+}

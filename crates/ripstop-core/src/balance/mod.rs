@@ -11,6 +11,7 @@ mod host_set;
 mod latency;
 mod picker;
 mod priority;
+mod simulate;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,4 +24,5 @@ pub use host_set::{ClusterHealth, HostEntry, HostSet, LocalityInfo, resolved};
 pub use latency::Latency;
 pub use picker::{NoHost, PickContext, Picker};
 pub use priority::{LevelHealth, Loads};
-pub use state::{Class, ClassState, ClusterCounters, ClusterState};
+pub use simulate::{Share, Simulated, Simulation, simulate};
+pub use state::{Class, ClassState, ClusterCounters, ClusterState, Remaining};

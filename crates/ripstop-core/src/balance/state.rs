@@ -23,6 +23,30 @@ pub struct ClassState {
     pub retries: AtomicU32,
 }
 
+/// What a breaker still lets through, and whether it is open, as Envoy's gauges say it (`circuit_breakers.default.rq_open`,
+/// `remaining_rq`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Remaining {
+    pub connections: u32,
+    pub pending: u32,
+    pub requests: u32,
+    pub retries: u32,
+}
+
+impl ClassState {
+    /// What is left of each limit; 0: that breaker is open.
+    pub fn remaining(&self, breaker: &Breaker) -> Remaining {
+        let left = |limit: u32, used: &AtomicU32| limit.saturating_sub(used.load(Relaxed));
+        Remaining {
+            connections: left(breaker.max_connections, &self.connections),
+            pending: left(breaker.max_pending, &self.pending),
+            requests: left(breaker.max_requests, &self.requests),
+            retries: left(retries_allowed(breaker, self), &self.retries),
+        }
+    }
+}
+
 /// What breakers and balancers refused or did, by Envoy's names of cluster statistics.
 #[derive(Debug, Default)]
 #[allow(missing_docs)]

@@ -378,6 +378,7 @@ fn breakers_let_so_many_at_a_time() {
     state.release_request(class);
     assert!(state.try_request(class, &breaker));
     assert_eq!(state.counters.pending_overflow.load(Relaxed), 1);
+    assert_eq!(state.class(class).remaining(&breaker).requests, 0);
     let none = Breaker { max_connections: 0, ..Breaker::default() };
     assert!(state.try_connection(class, &none, true), "the first of a host always");
     assert!(!state.try_connection(class, &none, false));
