@@ -150,11 +150,17 @@ impl HostSet {
         if let Some(previous) = previous {
             set.keep_leaving(cluster, previous, &known);
         }
+        set.forget_judges(cluster);
         set.finish(cluster, now)
     }
 
     /// The same endpoints, prepared anew after changes of health; `cluster` may have changed too.
     pub fn refreshed(&self, cluster: &Cluster, now: Time) -> HostSet {
+        self.forget_judges(cluster);
+        self.prepared_again(cluster, now)
+    }
+
+    pub(crate) fn prepared_again(&self, cluster: &Cluster, now: Time) -> HostSet {
         let set = HostSet {
             id: NEXT_SET.fetch_add(1, Ordering::Relaxed),
             localities: self.localities.clone(),
@@ -293,6 +299,22 @@ impl HostSet {
         self.built_at = self.health.epoch.load(Ordering::Acquire);
         self.tables = View::tables(&self, cluster, now);
         self
+    }
+
+    /// A cluster that has no active checks or no outlier detection any more cannot bring back whom they took out.
+    fn forget_judges(&self, cluster: &Cluster) {
+        let mut gone = 0;
+        if cluster.health_checks.is_empty() {
+            gone |= flag::FAILED_ACTIVE | flag::PENDING_ACTIVE | flag::DEGRADED_ACTIVE;
+        }
+        if cluster.outlier.is_none() {
+            gone |= flag::EJECTED | flag::PROBING;
+        }
+        let cleared =
+            |e: &HostEntry| e.host.has(gone) && e.host.flags.fetch_and(!gone, Ordering::Relaxed) != 0;
+        if self.entries.iter().filter(|entry| cleared(entry)).count() > 0 {
+            self.note_health_change();
+        }
     }
 }
 

@@ -63,7 +63,7 @@ pub fn simulate(cluster: &Cluster, assignment: &LoadAssignment, what: &Simulatio
     let set = HostSet::build(cluster, assignment, None, begin);
     let mut now = begin.after(Duration::from_secs(24 * 3600));
     set_health(&set, what);
-    let set = set.refreshed(cluster, now);
+    let set = set.prepared_again(cluster, now);
     let mut run = Run {
         what,
         picker: Picker::new(cluster),

@@ -92,6 +92,7 @@ fn address(number: u32) -> String {
     endpoint(number, 1).address.to_string()
 }
 
+/// Marks it by hand; a set built later for a cluster without checks forgets it.
 fn fail(set: &HostSet, number: usize) {
     set.hosts()[number].host.flags.fetch_or(flag::FAILED_ACTIVE, Relaxed);
     set.note_health_change();
@@ -199,7 +200,8 @@ fn peak_ewma_prefers_the_fast_and_shuns_the_failing() {
 #[test]
 fn an_ejection_is_seen_by_the_next_pick() {
     for balancer in [ROUND_ROBIN, LEAST_REQUEST, Balancer::Random, Balancer::PeakEwma, RING, MAGLEV] {
-        let cluster = cluster(balancer);
+        let mut cluster = cluster(balancer);
+        cluster.outlier = Some(Outlier::default());
         let set = build(&cluster, &even(4));
         let (mut picker, state, mut rng) = (Picker::new(&cluster), ClusterState::default(), Rng::new(1));
         let context = PickContext { hash: Some(42), ..Default::default() };
@@ -337,6 +339,16 @@ fn hosts_outlive_an_update_and_checked_ones_stay_until_they_fail() {
     assert_eq!(checked.hosts().iter().filter(|e| e.is_leaving).count(), 1);
     fail(&checked, 1);
     assert_eq!(checked.refreshed(&cluster, Time(3)).hosts().len(), 1);
+}
+
+#[test]
+fn whom_checks_took_out_comes_back_when_there_are_no_checks_any_more() {
+    let mut cluster = cluster(ROUND_ROBIN);
+    cluster.health_checks = vec![check()];
+    let checked = build(&cluster, &even(2));
+    assert_eq!(checked.counts(), (0, 0, 2));
+    cluster.health_checks.clear();
+    assert_eq!(HostSet::build(&cluster, &even(2), Some(&checked), Time(2)).counts(), (2, 0, 0));
 }
 
 pub(crate) fn check() -> HealthCheck {
