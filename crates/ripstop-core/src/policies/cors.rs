@@ -1,4 +1,5 @@
-//! Cross-origin requests (`filters.http.cors`; Fetch standard, "CORS protocol").
+//! Cross-origin requests (`filters.http.cors`; Fetch standard, "CORS protocol"). Envoy applies them to routes that forward
+//! only, not to direct responses and redirects.
 use crate::http::{HeaderId, Method, RequestHead, ResponseHead};
 use crate::route::is_in_share;
 use crate::snapshot::Cors;
@@ -28,6 +29,9 @@ pub fn preflight(cors: &Cors, head: &RequestHead, random: u64, answer: &mut Resp
     set_some(answer, HeaderId::AccessControlAllowMethods, methods);
     set_some(answer, HeaderId::AccessControlAllowHeaders, headers);
     set_some(answer, HeaderId::AccessControlMaxAge, cors.max_age.as_bytes());
+    if is_allowed {
+        set_some(answer, HeaderId::AccessControlExposeHeaders, cors.expose_headers.as_bytes());
+    }
     true
 }
 
@@ -119,6 +123,7 @@ mod tests {
             "access-control-allow-methods: GET,PUT",
             "access-control-allow-headers: x-a, x-b",
             "access-control-max-age: 60",
+            "access-control-expose-headers: x-total",
         ];
         assert_eq!(shown(&answer), wanted);
     }

@@ -55,10 +55,11 @@ impl Bucket {
         self.most
     }
 
-    /// Seconds until it is full, rounded up (`x-ratelimit-reset`).
-    pub fn seconds_until_full(&self, now: Time) -> u64 {
+    /// Seconds until there is a token, rounded up; 0 when there is one (`x-ratelimit-reset`).
+    pub fn seconds_until_token(&self, now: Time) -> u64 {
         let empty = self.empty_at.load(Ordering::Relaxed);
-        empty.saturating_sub(self.full_at(now)).div_ceil(1_000_000_000)
+        let next = empty.max(self.full_at(now)).saturating_add(self.per_token);
+        next.saturating_sub(moved(now)).div_ceil(1_000_000_000)
     }
 }
 
@@ -115,16 +116,16 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told() {
-        let bucket = bucket(10, 10, 10_000);
+        let bucket = bucket(3, 2, 7000);
+        let told = |now| (bucket.remaining(now), bucket.seconds_until_token(now));
+        let mut seen = Vec::new();
         for _ in 0..4 {
-            bucket.take(Time(0));
+            let passed = bucket.take(Time(0));
+            seen.push((passed, told(Time(0))));
         }
-        assert_eq!(
-            (bucket.limit(), bucket.remaining(Time(0)), bucket.seconds_until_full(Time(0))),
-            (10, 6, 4)
-        );
-        let later = Time::from_millis(60_000);
-        assert_eq!((bucket.remaining(later), bucket.seconds_until_full(later)), (10, 0));
+        assert_eq!(seen, [(true, (2, 0)), (true, (1, 0)), (true, (0, 4)), (false, (0, 4))]);
+        assert_eq!([told(Time::from_millis(1200)), told(Time::from_millis(60_000))], [(0, 3), (3, 0)]);
+        assert_eq!(bucket.limit(), 3);
     }
 
     #[test]

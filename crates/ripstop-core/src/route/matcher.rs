@@ -1,7 +1,6 @@
 //! Matchers of text, headers and query parameters (`type.matcher.v3`, `HeaderMatcher`, `QueryParameterMatcher`).
 use crate::http::{HeaderId, Headers, RequestHead};
 use crate::snapshot::{HeaderMatch, HeaderMatcher, QueryMatcher, StringMatch, StringMatcher};
-use smallvec::SmallVec;
 
 impl StringMatcher {
     /// Whether `value` is what is wanted.
@@ -33,51 +32,48 @@ fn contains_any_case(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
 }
 
-/// Several values of one field, joined.
-type Joined = SmallVec<[u8; 128]>;
-
 impl HeaderMatcher {
     /// Whether a request has what is wanted. Pseudo headers and `host` are found too.
     pub fn matches(&self, head: &RequestHead) -> bool {
-        match self.name.first() {
-            Some(b':') => self.judge(head.value_of(&self.name)),
-            _ if self.id == HeaderId::Host => self.judge(head.value_of(&self.name)),
-            _ => self.matches_fields(&head.headers),
+        if self.name.first() == Some(&b':') || self.id == HeaderId::Host {
+            return self.judge(head.value_of(&self.name).into_iter());
         }
+        self.matches_fields(&head.headers)
     }
 
     /// Whether fields alone have what is wanted (responses, trailers).
     pub fn matches_fields(&self, fields: &Headers) -> bool {
         if self.id == HeaderId::Other {
-            self.judge_all(fields.get_all_name(&self.name))
+            self.judge(fields.get_all_name(&self.name))
         } else {
-            self.judge_all(fields.get_all(self.id))
+            self.judge(fields.get_all(self.id))
         }
     }
 
-    fn judge_all<'a>(&self, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
-        let Some(first) = values.next() else { return self.judge(None) };
-        let Some(second) = values.next() else { return self.judge(Some(first)) };
-        let mut joined = Joined::from_slice(first);
-        for value in std::iter::once(second).chain(values) {
-            joined.push(b',');
-            joined.extend_from_slice(value);
-        }
-        self.judge(Some(&joined))
-    }
-
-    /// A field that is missing matches nothing but `present_match`, inverted or not, unless it counts as empty.
-    fn judge(&self, value: Option<&[u8]>) -> bool {
-        let value = value.or(self.missing_is_empty.then_some(&b""[..]));
-        let is_match = match (&self.kind, value) {
-            (HeaderMatch::Present(wanted), value) => value.is_some() == *wanted,
-            (_, None) => return false,
-            (HeaderMatch::Text(wanted), Some(value)) => wanted.matches(value),
-            (HeaderMatch::Range(start, end), Some(value)) => {
-                number(value).is_some_and(|number| (*start..*end).contains(&number))
-            }
+    /// Of several values any may be the one that is wanted; they are not joined. A field that is missing matches nothing
+    /// but `present_match`, inverted or not, unless it counts as empty.
+    fn judge<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> bool {
+        let mut values = values.peekable();
+        let is_there = values.peek().is_some() || self.missing_is_empty;
+        let is_match = match &self.kind {
+            HeaderMatch::Present(wanted) => is_there == *wanted,
+            _ if !is_there => return false,
+            kind if values.peek().is_none() => kind.fits(b""),
+            kind => values.any(|value| kind.fits(value)),
         };
         is_match != self.invert
+    }
+}
+
+impl HeaderMatch {
+    fn fits(&self, value: &[u8]) -> bool {
+        match self {
+            HeaderMatch::Text(wanted) => wanted.matches(value),
+            HeaderMatch::Range(start, end) => {
+                number(value).is_some_and(|number| (*start..*end).contains(&number))
+            }
+            HeaderMatch::Present(_) => true,
+        }
     }
 }
 
@@ -174,10 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn several_values_are_one_with_commas() {
+    fn of_several_values_any_may_match() {
         let head = request(&[("x-a", "1"), ("x-b", "7"), ("x-a", "2")]);
-        let both = HeaderMatch::Text(text(StringMatch::Exact(bytes("1,2")), false));
-        assert!(header("x-a", both).matches(&head));
+        for (value, wanted) in [("1", true), ("2", true), ("1,2", false), ("7", false)] {
+            let exact = || HeaderMatch::Text(text(StringMatch::Exact(bytes(value)), false));
+            assert_eq!(header("x-a", exact()).matches(&head), wanted, "{value}");
+            let inverted = HeaderMatcher { invert: true, ..header("x-a", exact()) };
+            assert_eq!(inverted.matches(&head), !wanted, "{value}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct PathRefused;
 /// A fragment, an escaped slash that is to be refused, a NUL, or octets that are not UTF-8.
 pub fn normalize_path(head: &mut RequestHead, manager: &HttpManager) -> Result<PathChange, PathRefused> {
     let path = head.path();
-    if path.is_empty() || is_normal(path, manager) {
+    if path.is_empty() || path == b"*" || is_normal(path, manager) {
         return Ok(PathChange::Continue);
     }
     if memchr::memchr(b'#', path).is_some() {
@@ -99,7 +99,11 @@ fn unescape(text: &mut PathText) -> bool {
     from != to
 }
 
+/// A path of nothing but slashes keeps two of them, as Envoy's does.
 fn merge_slashes(text: &mut PathText) {
+    if text.iter().all(|byte| *byte == b'/') {
+        return text.truncate(2);
+    }
     let mut before = 0;
     text.retain(|byte| {
         let is_double = before == b'/' && *byte == b'/';
@@ -168,10 +172,11 @@ fn canonical(path: &[u8]) -> Result<PathText, PathRefused> {
     Ok(made)
 }
 
-/// An escape is kept as it was written unless it stands for an unreserved character; what is none stays too.
+/// An escape is kept as it was written unless it stands for an unreserved character. A percent sign that begins none
+/// stays, unless what follows it would make one once it is unescaped: `%%34%31` is no way to say `%41`.
 fn take_escape(rest: &[u8], made: &mut PathText) -> Result<usize, PathRefused> {
     let Some(value) = escaped_value(rest) else {
-        made.push(b'%');
+        made.extend_from_slice(if becomes_escape(&rest[1..]) { b"%25" } else { b"%" });
         return Ok(1);
     };
     match CLASSES[usize::from(value)] {
@@ -180,6 +185,17 @@ fn take_escape(rest: &[u8], made: &mut PathText) -> Result<usize, PathRefused> {
         _ => made.extend_from_slice(&rest[..3]),
     }
     Ok(3)
+}
+
+/// Whether the next two characters are hexadecimal digits once they are unescaped.
+fn becomes_escape(rest: &[u8]) -> bool {
+    let unescaped = |rest: &[u8]| match escaped_value(rest) {
+        Some(value) => (value, 3),
+        None => (rest.first().copied().unwrap_or(0), 1),
+    };
+    let (first, len) = unescaped(rest);
+    let (second, _) = unescaped(rest.get(len..).unwrap_or_default());
+    first.is_ascii_hexdigit() && second.is_ascii_hexdigit()
 }
 
 fn escaped_value(rest: &[u8]) -> Option<u8> {
@@ -198,9 +214,13 @@ fn remove_dot_segments(text: &mut PathText) {
     let (mut from, mut to) = (0, 0);
     while from < text.len() {
         let end = memchr::memchr(b'/', &text[from + 1..]).map_or(text.len(), |at| from + 1 + at);
-        match &text[from..end] {
-            b"/." | b"/.." => {
-                if end - from == 3 {
+        match dots(&text[from + 1..end]) {
+            0 => {
+                text.copy_within(from..end, to);
+                to += end - from;
+            }
+            dots => {
+                if dots == 2 {
                     to = memchr::memrchr(b'/', &text[..to]).unwrap_or(0);
                 }
                 if end == text.len() {
@@ -208,12 +228,15 @@ fn remove_dot_segments(text: &mut PathText) {
                     to += 1;
                 }
             }
-            _ => {
-                text.copy_within(from..end, to);
-                to += end - from;
-            }
         }
         from = end;
     }
     text.truncate(to);
+}
+
+/// How many dots a segment is; 0 for any other. Parameters after a semicolon do not count, for some servers drop them
+/// before they look at dots.
+fn dots(segment: &[u8]) -> usize {
+    let name = &segment[..memchr::memchr(b';', segment).unwrap_or(segment.len())];
+    if name == b"." || name == b".." { name.len() } else { 0 }
 }

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 /// A path that is being made.
 pub(crate) type PathText = SmallVec<[u8; 256]>;
 
-/// Rewrite the path by `prefix_rewrite` or `regex_rewrite`; the query is kept.
+/// Rewrite the path by `prefix_rewrite` or `regex_rewrite`; the query is kept. A pattern that would leave nothing of the
+/// path changes nothing.
 ///
 /// `tells_original` (the router does not suppress Envoy's headers): `x-envoy-original-path` has the path that was.
 pub fn rewrite_path(forward: &Forward, route: &Route, head: &mut RequestHead, tells_original: bool) {
@@ -31,6 +32,9 @@ fn rewritten(forward: &Forward, route: &Route, path: &[u8]) -> Option<PathText> 
     let (pattern, substitution) = forward.regex_rewrite.as_ref()?;
     let only = path_for_matching(path);
     let mut new = replace_all(pattern, only, substitution);
+    if new.is_empty() {
+        return None;
+    }
     new.extend_from_slice(&path[only.len()..]);
     Some(new)
 }

@@ -37,7 +37,7 @@ pub struct HeaderMatcher {
     pub missing_is_empty: bool,
 }
 
-/// `HeaderMatcher.header_match_specifier`. Several values are joined by commas first, as Envoy does.
+/// `HeaderMatcher.header_match_specifier`. Of several values any may match; Envoy 1.40 does not join them.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum HeaderMatch {

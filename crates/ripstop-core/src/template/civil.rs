@@ -83,7 +83,7 @@ const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursd
 /// Write a time by a format; None is `%Y-%m-%dT%H:%M:%E3SZ`.
 ///
 /// Known: `%Y %m %d %e %H %I %M %S %p %y %j %a %A %b %B %h %T %R %F %D %s %z %Z %f %n %%`, `%Nf` (N digits of the
-/// second's fraction), `%Ns` (seconds and N digits of the fraction without a point), `%ENS`, `%ENf`, `%E*S`, `%Ez`. Any
+/// second's fraction), `%Ns` (seconds), `%ENS`, `%ENf`, `%E*S`, `%Ez`. Any
 /// other stays as it is.
 pub fn format_time(format: Option<&str>, since_epoch: Duration, out: &mut Vec<u8>) {
     let civil = Civil::of(since_epoch);
@@ -112,7 +112,7 @@ fn write_directive(directive: &[u8], civil: &Civil, time: Duration, out: &mut Ve
     match directive {
         [b'E', digits @ (b'0'..=b'9' | b'*'), b'S', ..] => {
             let _ = write!(out, "{:02}", civil.second);
-            if *digits != b'0' {
+            if *digits != b'0' && (civil.nanos > 0 || *digits != b'*') {
                 out.push(b'.');
                 fraction(civil.nanos, *digits, out);
             }
@@ -130,9 +130,8 @@ fn write_directive(directive: &[u8], civil: &Civil, time: Duration, out: &mut Ve
             fraction(civil.nanos, *digits, out);
             2
         }
-        [digits @ b'1'..=b'9', b's', ..] => {
+        [b'1'..=b'9', b's', ..] => {
             let _ = write!(out, "{}", time.as_secs());
-            fraction(civil.nanos, *digits, out);
             2
         }
         [letter, ..] => usize::from(write_letter(*letter, civil, time, out)),

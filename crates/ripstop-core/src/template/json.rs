@@ -16,38 +16,40 @@ pub fn line(format: &LogFormat, record: &Record<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn object(fields: &[(String, JsonFormat)], record: &Record<'_>, omits: bool, out: &mut Vec<u8>) {
-    out.push(b'{');
-    let mut is_first = true;
-    for (name, format) in fields {
-        let start = out.len();
-        if !is_first {
-            out.push(b',');
-        }
+fn object(fields: &[(String, JsonFormat)], record: &Record<'_>, omits: bool, out: &mut Vec<u8>) -> bool {
+    let write = |(name, format): &(String, JsonFormat), out: &mut Vec<u8>| {
         string(name.as_bytes(), out);
         out.push(b':');
-        match value(format, record, omits, out) {
-            true => is_first = false,
-            false => out.truncate(start),
-        }
-    }
-    out.push(b'}');
+        value(format, record, omits, out)
+    };
+    items(fields, [b'{', b'}'], out, write)
 }
 
-fn list(items: &[JsonFormat], record: &Record<'_>, omits: bool, out: &mut Vec<u8>) {
-    out.push(b'[');
+fn list(formats: &[JsonFormat], record: &Record<'_>, omits: bool, out: &mut Vec<u8>) {
+    items(formats, [b'[', b']'], out, |format, out| value(format, record, omits, out));
+}
+
+/// Write items in brackets, without those that are not there; false when none was.
+fn items<T>(
+    items: &[T],
+    brackets: [u8; 2],
+    out: &mut Vec<u8>,
+    write: impl Fn(&T, &mut Vec<u8>) -> bool,
+) -> bool {
+    out.push(brackets[0]);
     let mut is_first = true;
-    for format in items {
+    for item in items {
         let start = out.len();
         if !is_first {
             out.push(b',');
         }
-        match value(format, record, omits, out) {
+        match write(item, out) {
             true => is_first = false,
             false => out.truncate(start),
         }
     }
-    out.push(b']');
+    out.push(brackets[1]);
+    !is_first
 }
 
 /// Write a value; false when it is not there and such are left out.
@@ -56,8 +58,9 @@ fn value(format: &JsonFormat, record: &Record<'_>, omits: bool, out: &mut Vec<u8
         JsonFormat::Template(template) => return templated(template, record, omits, out),
         JsonFormat::Number(value) => number(*value, out),
         JsonFormat::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        JsonFormat::Null if omits => return false,
         JsonFormat::Null => out.extend_from_slice(b"null"),
-        JsonFormat::Struct(fields) => object(fields, record, omits, out),
+        JsonFormat::Struct(fields) => return object(fields, record, omits, out) || !omits,
         JsonFormat::List(items) => list(items, record, omits, out),
     }
     true
@@ -90,7 +93,7 @@ fn typed(value: Value<'_>, longest: Option<u32>, omits: bool, out: &mut Vec<u8>)
     match value {
         Value::Missing | Value::Data(MetadataValue::Null) if omits => return false,
         Value::Missing => out.extend_from_slice(b"null"),
-        Value::Number(_) => return value.write(out),
+        Value::Number(_) | Value::Fields(_) | Value::Dynamic(..) => return value.write(out),
         Value::Data(data) if !matches!(data, MetadataValue::Text(_)) => metadata(data, out),
         value => {
             out.push(b'"');
@@ -125,15 +128,18 @@ fn string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// RFC 8259, section 7. Octets that are not UTF-8 are shown as U+FFFD.
+/// RFC 8259, section 7. Of a text that is not UTF-8 each octet is taken for a character, as Envoy does.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
-    for chunk in text.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            escape_char(c, out);
-        }
-        if !chunk.invalid().is_empty() {
-            out.extend_from_slice("\u{fffd}".as_bytes());
-        }
+    match std::str::from_utf8(text) {
+        Ok(text) => text.chars().for_each(|c| escape_char(c, out)),
+        Err(_) => text.iter().for_each(|byte| escape_octet(*byte, out)),
+    }
+}
+
+fn escape_octet(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        0x80.. => drop(write!(out, "\\u{byte:04x}")),
+        _ => escape_char(char::from(byte), out),
     }
 }
 
@@ -163,7 +169,7 @@ fn number(value: f64, out: &mut Vec<u8>) {
     };
 }
 
-/// Write metadata as JSON; keys are sorted.
+/// Write metadata as JSON.
 pub(super) fn metadata(value: &MetadataValue, out: &mut Vec<u8>) {
     match value {
         MetadataValue::Null => out.extend_from_slice(b"null"),
@@ -180,19 +186,25 @@ pub(super) fn metadata(value: &MetadataValue, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        MetadataValue::Struct(fields) => {
-            let mut sorted: Vec<_> = fields.iter().collect();
-            sorted.sort_unstable_by_key(|(name, _)| *name);
-            out.push(b'{');
-            for (index, (name, item)) in sorted.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                string(name.as_bytes(), out);
-                out.push(b':');
-                metadata(item, out);
-            }
-            out.push(b'}');
-        }
+        MetadataValue::Struct(fields) => metadata_fields(fields.iter(), out),
     }
+}
+
+/// Write fields of metadata as an object; keys are sorted.
+pub(super) fn metadata_fields<'a>(
+    fields: impl Iterator<Item = (&'a String, &'a MetadataValue)>,
+    out: &mut Vec<u8>,
+) {
+    let mut sorted: Vec<_> = fields.collect();
+    sorted.sort_unstable_by_key(|(name, _)| *name);
+    out.push(b'{');
+    for (index, (name, item)) in sorted.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        string(name.as_bytes(), out);
+        out.push(b':');
+        metadata(item, out);
+    }
+    out.push(b'}');
 }

@@ -3,8 +3,9 @@ use super::civil::format_time;
 use super::json;
 use crate::http::{HeaderId, Headers, RequestHead, ResponseHead};
 use crate::outcome::Flags;
-use crate::record::{Record, TlsInfo};
+use crate::record::{DynamicMetadata, Record, TlsInfo};
 use crate::snapshot::{Cluster, Metadata, MetadataValue, Operator, Route};
+use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +24,11 @@ pub(super) enum Value<'a> {
     /// Text in which white space becomes `_`.
     Words(&'a str),
     Data(&'a MetadataValue),
-    /// A list of metadata under one filter: `%METADATA(ROUTE:filter)%`.
+    /// All metadata of one filter.
+    Fields(&'a HashMap<String, MetadataValue>),
+    /// All dynamic metadata of one filter.
+    Dynamic(&'a DynamicMetadata, &'a str),
+    /// A status as a field: text, not a number.
     Status(u16),
 }
 
@@ -48,6 +53,14 @@ impl Value<'_> {
             Value::Data(MetadataValue::Text(text)) => out.write_all(text.as_bytes()),
             Value::Data(value) => {
                 json::metadata(value, out);
+                Ok(())
+            }
+            Value::Fields(fields) => {
+                json::metadata_fields(fields.iter(), out);
+                Ok(())
+            }
+            Value::Dynamic(all, filter) => {
+                json::metadata_fields(newest(all, filter).into_iter(), out);
                 Ok(())
             }
         };
@@ -224,10 +237,23 @@ fn metadata_of_cluster(cluster: &Cluster) -> &Metadata {
 }
 
 fn data<'a>(metadata: Option<&'a Metadata>, filter: &str, path: &[String]) -> Value<'a> {
-    metadata.and_then(|metadata| metadata.get(filter, path)).map_or(Value::Missing, Value::Data)
+    let Some(metadata) = metadata else { return Value::Missing };
+    if path.is_empty() {
+        return metadata.0.get(filter).map_or(Value::Missing, Value::Fields);
+    }
+    metadata.get(filter, path).map_or(Value::Missing, Value::Data)
 }
 
-fn dynamic<'a>(record: &Record<'a>, filter: &str, path: &[String]) -> Value<'a> {
+/// The last value of each key of a filter.
+fn newest<'a>(all: &'a DynamicMetadata, filter: &str) -> HashMap<&'a String, &'a MetadataValue> {
+    all.0.iter().filter(|(name, ..)| &**name == filter).map(|(_, key, value)| (key, value)).collect()
+}
+
+fn dynamic<'a>(record: &Record<'a>, filter: &'a str, path: &[String]) -> Value<'a> {
+    let has_any = || record.dynamic.0.iter().any(|(name, ..)| &**name == filter);
+    if path.is_empty() && has_any() {
+        return Value::Dynamic(record.dynamic, filter);
+    }
     find_dynamic(record, filter, path).map_or(Value::Missing, Value::Data)
 }
 
