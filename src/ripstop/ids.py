@@ -96,6 +96,8 @@ class SpiffeId(NamedTuple):
 
 CONTROL_PLANE = ServiceId("ripstop", "control-plane")
 """The control plane's own identity; its namespace is nobody else's."""
+USER_AGENT = "ripstop"
+"""What native data planes call themselves (`Node.user_agent_name`); Envoy's say `envoy`."""
 
 
 def is_label(text: str) -> bool:

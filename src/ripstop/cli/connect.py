@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from ripstop.model.workload import DataPlaneKind
     from ripstop.proxy.control_client import ControlClient
 
 StateOption = Annotated[
@@ -24,6 +25,14 @@ ServerOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DataPlaneOption = Annotated[
+    str,
+    typer.Option(
+        "--data-plane",
+        help="Which data plane: native or envoy (RIPSTOP_DATA_PLANE).",
+        show_default=False,
+    ),
+]
 NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The namespace.")]
 
 
@@ -35,3 +44,21 @@ def connect(state: Path | None, server: str) -> ControlClient:
     env = dict(os.environ) | ({"RIPSTOP_SERVER": server} if server else {})
     place, token = find_place(State.of(state), env)
     return ControlClient(place, token="" if env.get("RIPSTOP_TOKEN", "").startswith("rst1.") else token)
+
+
+def data_plane_of(given: str) -> DataPlaneKind:
+    """The data plane that an option names, else RIPSTOP_DATA_PLANE, else the default.
+
+    Raises:
+        RipstopError: there is none of that name.
+    """
+    from ripstop.errors import RipstopError
+    from ripstop.model.workload import DEFAULT_DATA_PLANE, DataPlaneKind
+
+    word = given or os.environ.get("RIPSTOP_DATA_PLANE", "")
+    if not word:
+        return DEFAULT_DATA_PLANE
+    try:
+        return DataPlaneKind(word)
+    except ValueError:
+        raise RipstopError(f"there is no data plane {word!r}", cure="use native or envoy") from None

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ripstop.cli.connect import DataPlaneOption, data_plane_of
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
@@ -21,6 +23,7 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave it running, with the addresses printed.")
     ] = False,
+    data_plane: DataPlaneOption = "",
     quick: Annotated[bool, typer.Option("--quick", help="Fewer requests for each scene.")] = False,
 ) -> None:
     """Start a mesh with a shop of services and walk through its scenes, each verified from measured counts.
@@ -35,4 +38,4 @@ def demo(
     """
     from ripstop.demo.main import run_demo
 
-    raise typer.Exit(run_demo(report=report, keep=keep, quick=quick))
+    raise typer.Exit(run_demo(report=report, keep=keep, quick=quick, data_plane=data_plane_of(data_plane)))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ripstop.cli.connect import NamespaceOption, ServerOption, StateOption
+from ripstop.cli.connect import DataPlaneOption, NamespaceOption, ServerOption, StateOption
 from ripstop.cli.run import say_ready, sidecar_settings
 
 
@@ -33,6 +33,7 @@ def gateway(
         Path | None, typer.Option(help="Append the JSON access log to this file.", show_default=False)
     ] = None,
     lease: Annotated[float, typer.Option(help="Seconds after which a dead gateway disappears.")] = 15.0,
+    data_plane: DataPlaneOption = "",
     namespace: NamespaceOption = "default",
     state: StateOption = None,
     server: ServerOption = "",
@@ -57,6 +58,7 @@ def gateway(
         "address": address,
         "inbound_port": inbound_port,
         "lease_s": lease,
+        "data_plane": data_plane,
     }
     settings = sidecar_settings(values, state, server, access_log, metrics_port)
     raise typer.Exit(asyncio.run(run_gateway(settings, say_ready)))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ripstop.cli.connect import DataPlaneOption, data_plane_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,20 +19,32 @@ def add_to(app: typer.Typer) -> None:
 
 def proxy(
     config: Annotated[Path, typer.Option(help="An Envoy bootstrap: .yaml, .json or .pb.")],
-    data_plane: Annotated[str, typer.Option(help="Which data plane: envoy.")] = "envoy",
+    data_plane: DataPlaneOption = "",
+    concurrency: Annotated[int, typer.Option(min=1, help="Data threads.")] = 1,
 ) -> None:
     """Run a data plane from an Envoy bootstrap, in place of this process.
 
     \b
     Examples:
-      ripstop proxy --config bootstrap.yaml --data-plane envoy
+      ripstop proxy --config bootstrap.yaml --data-plane native
+      ripstop proxy --config bootstrap.yaml --data-plane envoy --concurrency 4
     """
-    from ripstop.errors import NotFound, RipstopError
-    from ripstop.proxy.envoy import exec_envoy
+    from ripstop.model.workload import DataPlaneKind
+    from ripstop.proxy import envoy, native
+    from ripstop.proxy.bootstrap_file import read_bootstrap
 
-    if data_plane != "envoy":
-        cure = "use --data-plane envoy; the native one is not built yet"
-        raise RipstopError(f"there is no data plane {data_plane!r}", cure=cure)
-    if not config.is_file():
-        raise NotFound(f"{config} is no file", cure="name an Envoy bootstrap")
-    exec_envoy(config)
+    kind = data_plane_of(data_plane)
+    bootstrap = read_bootstrap(config)
+    if kind is DataPlaneKind.ENVOY:
+        command = envoy.proxy_command(config, concurrency)
+    else:
+        command = native.proxy_command(_held(bootstrap), concurrency)
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606
+
+
+def _held(content: bytes) -> Path:
+    """A file that is on no disk and lives as long as the process that comes after us (memfd_create(2))."""
+    descriptor = os.memfd_create("bootstrap.pb", 0)
+    os.write(descriptor, content)
+    return Path(f"/proc/self/fd/{descriptor}")

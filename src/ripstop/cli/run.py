@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ripstop.cli.connect import NamespaceOption, ServerOption, StateOption
+from ripstop.cli.connect import DataPlaneOption, NamespaceOption, ServerOption, StateOption, data_plane_of
 
 if TYPE_CHECKING:
     from ripstop.proxy.sidecar import Sidecar, SidecarSettings
@@ -67,6 +67,7 @@ def run(
         float, typer.Option(help="Seconds after which a dead host's instance disappears.")
     ] = 15.0,
     grace: Annotated[float, typer.Option(help="Seconds that the application may take to end.")] = 30.0,
+    data_plane: DataPlaneOption = "",
     namespace: NamespaceOption = "default",
     state: StateOption = None,
     server: ServerOption = "",
@@ -103,6 +104,7 @@ def run(
         "zone": zone,
         "weight": weight,
         "lease_s": lease,
+        "data_plane": data_plane,
     }
     settings = sidecar_settings(values, state, server, access_log, metrics_port)
 
@@ -154,6 +156,7 @@ def sidecar_settings(
         weight=values.get("weight", 1),
         upstreams=tuple(values.get("upstreams", ())),
         lease_s=values.get("lease_s", 15.0),
+        data_plane=data_plane_of(values.get("data_plane", "")),
     )
     return SidecarSettings(
         registration=registration, place=place, token=token, access_log=access_log, metrics_port=metrics_port

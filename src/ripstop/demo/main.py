@@ -17,6 +17,7 @@ from ripstop.demo.processes import DemoFailed
 from ripstop.demo.report import Check, SceneResult, all_held, report, write
 from ripstop.demo.scenes import SCENES, Scene, Stage
 from ripstop.demo.table import WINDOW_S, Screen, edges_of
+from ripstop.model.workload import DEFAULT_DATA_PLANE, DataPlaneKind
 
 SCENE_MAX_S = 180.0
 REFRESH_S = 1.0
@@ -24,24 +25,27 @@ SOUND_PAGES = 20
 INTERRUPTED = 130
 
 
-def run_demo(*, report: Path | None, keep: bool, quick: bool) -> int:
+def run_demo(
+    *, report: Path | None, keep: bool, quick: bool, data_plane: DataPlaneKind = DEFAULT_DATA_PLANE
+) -> int:
     """Play all scenes; the exit code: 0 when every one held, 1 when not, 130 when interrupted.
 
     `report` is where the counts go as JSON; `keep` leaves the shop running until Ctrl-C; `quick` measures for shorter.
     """
     with contextlib.suppress(asyncio.CancelledError):
-        return asyncio.run(_demo(report, is_kept=keep, is_quick=quick))
+        return asyncio.run(_demo(report, data_plane, is_kept=keep, is_quick=quick))
     return INTERRUPTED
 
 
-async def _demo(file: Path | None, *, is_kept: bool, is_quick: bool) -> int:
+async def _demo(file: Path | None, data_plane: DataPlaneKind, *, is_kept: bool, is_quick: bool) -> int:
     """Play in a directory of its own; it is left, for its logs, only when something did not hold."""
     _stop_on_signals()
     directory = Path(tempfile.mkdtemp(prefix="ripstop-demo-"))
     held = True
     try:
         with Screen() as screen:
-            held = await _play_in(directory, screen, file, is_kept=is_kept, is_quick=is_quick)
+            mesh = ShopMesh(directory, data_plane)
+            held = await _play_in(mesh, screen, file, is_kept=is_kept, is_quick=is_quick)
             if not held:
                 screen.say(f"logs: {directory / 'logs'}")
     finally:
@@ -51,12 +55,12 @@ async def _demo(file: Path | None, *, is_kept: bool, is_quick: bool) -> int:
 
 
 async def _play_in(
-    directory: Path, screen: Screen, file: Path | None, *, is_kept: bool, is_quick: bool
+    mesh: ShopMesh, screen: Screen, file: Path | None, *, is_kept: bool, is_quick: bool
 ) -> bool:
     """Start all, play all, report all; whether every scene held."""
     began, results = time.monotonic(), list[SceneResult]()
     try:
-        async with _running(directory, screen) as (mesh, load):
+        async with _running(mesh, screen) as load:
             await _play_all(Stage(mesh, load, screen.say, is_quick), screen, results)
             took_s = time.monotonic() - began
             if file is not None:
@@ -79,10 +83,12 @@ def _stop_on_signals() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _running(directory: Path, screen: Screen) -> AsyncIterator[tuple[ShopMesh, Load]]:
+async def _running(mesh: ShopMesh, screen: Screen) -> AsyncIterator[Load]:
     """The mesh with its customers and the live table; all is stopped at the end, however it comes."""
-    mesh = ShopMesh(directory)
-    screen.say(f"starting a control plane, a gateway and {mesh.nodes - 1} instances, each with a sidecar …")
+    screen.say(
+        f"starting a control plane, a gateway and {mesh.nodes - 1} instances, each with a sidecar"
+        f" (data plane: {mesh.data_plane}) …"
+    )
     try:
         await mesh.start()
         async with Load(mesh.gateway_url) as load:
@@ -90,7 +96,7 @@ async def _running(directory: Path, screen: Screen) -> AsyncIterator[tuple[ShopM
             load.start()
             table = asyncio.create_task(_keep_table(mesh, screen))
             try:
-                yield mesh, load
+                yield load
             finally:
                 table.cancel()
     finally:

@@ -16,6 +16,8 @@ import httpx
 from ripstop.demo import documents
 from ripstop.demo.control_api import ControlApi
 from ripstop.demo.processes import Child, DemoFailed, free_ports
+from ripstop.model.workload import DEFAULT_DATA_PLANE, DataPlaneKind
+from ripstop.proxy.program import PROGRAM_VARIABLES
 from ripstop.settings import State
 
 READY_S = 120.0
@@ -50,8 +52,8 @@ INSTANCES = (
 class ShopMesh:
     """All processes of the demo, in `directory`: documents in `mesh`, state in `state`, logs in `logs`."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, data_plane: DataPlaneKind = DEFAULT_DATA_PLANE) -> None:
+        self.directory, self.data_plane = directory, data_plane
         self.state = State(directory / "state")
         self.logs = directory / "logs"
         api, ads, self.gateway_port, *ports = free_ports(3 + len(INSTANCES))
@@ -75,7 +77,7 @@ class ShopMesh:
 
     def _child(self, name: str, *arguments: str) -> Child:
         command = (sys.executable, "-m", "ripstop", *arguments)
-        env = _environment(self.state.path, self.directory / "tmp")
+        env = _environment(self.state.path, self.directory / "tmp", self.data_plane)
         return Child(name, command, env, self.logs / f"{name}.log")
 
     def _instance(self, instance: Instance) -> Child:
@@ -186,7 +188,7 @@ class ShopMesh:
         return f"http://127.0.0.1:{self.ports[instance]}"
 
 
-def _environment(state: Path, tmp: Path) -> Mapping[str, str]:
+def _environment(state: Path, tmp: Path, data_plane: DataPlaneKind) -> Mapping[str, str]:
     """Ours without what would lead a mesh's processes elsewhere, and where the state is.
 
     What killed processes leave behind in `tmp` goes with the rest.
@@ -195,6 +197,7 @@ def _environment(state: Path, tmp: Path) -> Mapping[str, str]:
     kept = {
         key: value
         for key, value in os.environ.items()
-        if key.lower() not in foreign and not key.startswith("RIPSTOP_")
+        if key.lower() not in foreign and (not key.startswith("RIPSTOP_") or key in PROGRAM_VARIABLES)
     }
-    return {**kept, "RIPSTOP_STATE": str(state), "TMPDIR": str(tmp), "PYTHONUNBUFFERED": "1"}
+    ours = {"RIPSTOP_STATE": str(state), "RIPSTOP_DATA_PLANE": data_plane.value, "TMPDIR": str(tmp)}
+    return {**kept, **ours, "PYTHONUNBUFFERED": "1"}

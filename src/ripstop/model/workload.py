@@ -53,6 +53,17 @@ class NodeKind(StrEnum):
     """A gRPC client with `xds:///`: it takes API listeners and plaintext clusters only (reference of gRFC A27)."""
 
 
+class DataPlaneKind(StrEnum):
+    """Which program a node's data plane is."""
+
+    ENVOY = "envoy"
+    NATIVE = "native"
+    """`ripstop-proxy`, which does more than the resources say: see `compiler/native.py`."""
+
+
+DEFAULT_DATA_PLANE = DataPlaneKind.ENVOY
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
     """A local port of a sidecar that leads to one service's port (`--upstream SERVICE:PORT=LOCALPORT`)."""
@@ -89,7 +100,7 @@ class Registration:
     health: Health = Health.HEALTHY
     lease_s: float = 15.0
     expires_at: float = 0.0
-    data_plane: str = "envoy"
+    data_plane: DataPlaneKind = DataPlaneKind.ENVOY
 
     def all_labels(self) -> dict[str, str]:
         """The labels a Service's selector sees: its own, and `app` and `version`, which the agent always gives."""

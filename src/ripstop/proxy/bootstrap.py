@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ripstop import __version__
 from ripstop.compiler.transport import from_agent, uri_matcher
-from ripstop.ids import CONTROL_PLANE, NodeId, SpiffeId
-from ripstop.model.workload import Locality
+from ripstop.ids import CONTROL_PLANE, USER_AGENT, NodeId, SpiffeId
+from ripstop.model.workload import DataPlaneKind, Locality
 from ripstop.settings import Address
 from ripstop.xds import names, pb
 
@@ -28,6 +29,7 @@ class BootstrapSettings:
     admin_socket: Path
     metrics_port: int
     locality: Locality = field(default_factory=Locality)
+    data_plane: DataPlaneKind = DataPlaneKind.ENVOY
 
 
 def bootstrap(settings: BootstrapSettings) -> pb.Message:
@@ -52,12 +54,16 @@ def bootstrap(settings: BootstrapSettings) -> pb.Message:
 
 
 def _node(settings: BootstrapSettings) -> pb.Message:
+    """Envoy says itself what it is; the native data plane says what is written here."""
     place = settings.locality
-    return pb.Node(
+    made = pb.Node(
         id=str(settings.node),
         cluster=str(settings.node.service_id),
         locality={"region": place.region, "zone": place.zone, "sub_zone": place.sub_zone},
     )
+    if settings.data_plane is DataPlaneKind.NATIVE:
+        made.user_agent_name, made.user_agent_version = USER_AGENT, __version__
+    return made
 
 
 def _runtime() -> pb.Message:

@@ -15,7 +15,7 @@ import structlog
 
 from ripstop.errors import RipstopError
 from ripstop.model.workload import Health
-from ripstop.proxy.envoy import is_open
+from ripstop.proxy.data_plane import is_open
 from ripstop.proxy.sidecar import Sidecar, SidecarSettings
 
 PEERS_KNOW_S = 2.0

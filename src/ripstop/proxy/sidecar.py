@@ -1,5 +1,5 @@
-"""A data plane and everything it needs from its agent: an identity, SDS, a bootstrap, Envoy, a registration that is
-renewed, reports. `run` puts an application beside it, `gateway` runs it alone."""
+"""A data plane and everything it needs from its agent: an identity, SDS, a bootstrap, its process, a registration that
+is renewed, reports. `run` puts an application beside it, `gateway` runs it alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ripstop.model import registration_to_json
 from ripstop.model.workload import Health, Registration
 from ripstop.proxy.bootstrap import BootstrapSettings, bootstrap
 from ripstop.proxy.control_client import ControlClient, Place
-from ripstop.proxy.envoy import Envoy
+from ripstop.proxy.data_plane import DataPlane
 from ripstop.proxy.golden import FILTER, PATH, Scrapes
 from ripstop.proxy.sds import SecretServer, Svid
 from ripstop.settings import Address
@@ -74,7 +74,7 @@ class Sidecar:
         self._svid = Svid(new_key())
         self._tasks: list[asyncio.Task[None]] = []
         self._sds: SecretServer | None = None
-        self.envoy: Envoy | None = None
+        self.data_plane: DataPlane | None = None
         self.metrics_port = settings.metrics_port or free_port()
 
     @property
@@ -88,19 +88,22 @@ class Sidecar:
         """Enrol, start the data plane, wait until it is ready.
 
         Raises:
-            RipstopError: the control plane refuses, does not answer, or Envoy does not start.
+            RipstopError: the control plane refuses, does not answer, or the data plane does not start.
         """
         ads, trust_domain = await self._enrol_patiently()
         self._sds = SecretServer(self._directory / "sds.sock", self._svid)
         await self._sds.start()
         await self.register(Health.STARTING)
-        self.envoy = Envoy(
-            self._directory, self._write_bootstrap(ads, trust_domain), self.settings.access_log
+        self.data_plane = DataPlane(
+            self.registration.data_plane,
+            self._directory,
+            self._write_bootstrap(ads, trust_domain),
+            self.settings.access_log,
         )
-        await self.envoy.start()
-        await self.envoy.wait_ready(self._ports())
+        await self.data_plane.start()
+        await self.data_plane.wait_ready(self._ports())
         self._tasks = [
-            asyncio.create_task(self.envoy.supervise()),
+            asyncio.create_task(self.data_plane.supervise()),
             asyncio.create_task(self._keep_registered()),
             asyncio.create_task(self._keep_identity()),
             asyncio.create_task(self._report()),
@@ -111,8 +114,8 @@ class Sidecar:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.envoy is not None:
-            await self.envoy.stop()
+        if self.data_plane is not None:
+            await self.data_plane.stop()
         if self._sds is not None:
             await self._sds.stop()
         self._client.close()
@@ -193,6 +196,7 @@ class Sidecar:
                 admin_socket=self._directory / "admin.sock",
                 metrics_port=self.metrics_port,
                 locality=self.registration.locality,
+                data_plane=self.registration.data_plane,
             )
         )
         path = self._directory / "bootstrap.pb"
@@ -242,10 +246,10 @@ class Sidecar:
     async def _report(self) -> None:
         """Golden signals, once a second; what cannot be told is told with the next."""
         scrapes, last = Scrapes(), time.monotonic()
-        assert self.envoy is not None
+        assert self.data_plane is not None
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
-            text = await self.envoy.ask(PATH + FILTER.replace("+", "%2B").replace("|", "%7C"))
+            text = await self.data_plane.ask(PATH + FILTER.replace("+", "%2B").replace("|", "%7C"))
             now = time.monotonic()
             report = scrapes.report(text, max(0.01, now - last))
             last = now
@@ -257,12 +261,12 @@ class Sidecar:
 
     async def drain(self, for_s: float) -> None:
         """Let requests that are on their way finish: until none is left, at most `for_s` seconds."""
-        if self.envoy is None:
+        if self.data_plane is None:
             return
-        await self.envoy.ask("/drain_listeners?inboundonly&graceful&skip_exit", post=True)
+        await self.data_plane.ask("/drain_listeners?inboundonly&graceful&skip_exit", post=True)
         deadline = time.monotonic() + for_s
         while time.monotonic() < deadline:
-            text = await self.envoy.ask("/stats?filter=^http\\.inbound\\.downstream_rq_active$&usedonly")
+            text = await self.data_plane.ask("/stats?filter=^http\\.inbound\\.downstream_rq_active$&usedonly")
             if not text or text.strip().endswith(": 0"):
                 return
             await asyncio.sleep(0.05)

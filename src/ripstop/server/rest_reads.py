@@ -10,10 +10,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from ripstop import __version__
+from ripstop.control.fleet import NodeState
 from ripstop.errors import NotFound
-from ripstop.ids import NodeId, ServiceId
+from ripstop.ids import USER_AGENT, NodeId, ServiceId
 from ripstop.model import Document, registration_to_json
 from ripstop.model.topology import Service
+from ripstop.model.workload import DataPlaneKind, Registration
 from ripstop.server.rest import Services
 from ripstop.xds import pb
 
@@ -167,7 +169,7 @@ def _node(services: Services, node: NodeId) -> dict[str, Any]:
         "kind": (state.kind if state else registration.kind if registration else ""),
         "connected": state is not None,
         "since": state.since if state else None,
-        "data_plane": state.user_agent if state else registration.data_plane if registration else "",
+        "data_plane": _data_plane(state, registration),
         "generation": state.generation if state else None,
         "wanted": state.wanted if state else None,
         "is_current": state is not None and state.generation >= state.wanted and not state.nacks,
@@ -180,6 +182,14 @@ def _node(services: Services, node: NodeId) -> dict[str, Any]:
         "registration": registration_to_json(registration) if registration else None,
         "lease_left_s": max(0.0, lease_end - plane.clock.monotonic()) if lease_end else None,
     }
+
+
+def _data_plane(state: NodeState | None, registration: Registration | None) -> str:
+    """What it calls itself once it is connected: `envoy`, `gRPC C-core`; else what its agent said it would start."""
+    agent = state.user_agent if state else ""
+    if agent == USER_AGENT:
+        return DataPlaneKind.NATIVE.value
+    return agent or (registration.data_plane.value if registration else "")
 
 
 def _document(document: Document) -> dict[str, Any]:

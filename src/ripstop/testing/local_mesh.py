@@ -15,7 +15,9 @@ from typing import IO, Any
 import httpx
 
 from ripstop.errors import RipstopError, Unavailable
+from ripstop.model.workload import DEFAULT_DATA_PLANE, DataPlaneKind
 from ripstop.proxy.control_client import ControlClient, Place
+from ripstop.proxy.program import PROGRAM_VARIABLES
 from ripstop.proxy.sidecar import free_port
 
 START_S = 30.0
@@ -71,15 +73,23 @@ class Instance:
 class LocalMesh:
     """Use as a context; everything is stopped at the end."""
 
-    def __init__(self, directory: Path, *, documents: Path | None = None) -> None:
-        self.directory, self.documents = directory, documents
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        documents: Path | None = None,
+        data_plane: DataPlaneKind = DEFAULT_DATA_PLANE,
+    ) -> None:
+        self.directory, self.documents, self.data_plane = directory, documents, data_plane
         self.state = directory / "state"
         self.api_port, self.ads_port = free_port(), free_port()
         self.instances: list[Instance] = []
         self._control: subprocess.Popen[bytes] | None = None
         self._logs: list[IO[bytes]] = []
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("RIPSTOP_")} | {
+        foreign = [k for k in os.environ if k.startswith("RIPSTOP_") and k not in PROGRAM_VARIABLES]
+        self.env = {k: v for k, v in os.environ.items() if k not in foreign} | {
             "RIPSTOP_STATE": str(self.state),
+            "RIPSTOP_DATA_PLANE": data_plane.value,
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -214,12 +214,23 @@ def to_dict(message: Message) -> dict[str, Any]:
     return shown
 
 
+class Unreadable(ValueError):
+    """JSON that is not of the message's form; protobuf's own words."""
+
+
 def from_dict(message_type: Message, content: dict[str, Any]) -> Message:
-    """Read Envoy's JSON (as `to_dict` writes it) into a new message."""
+    """Read Envoy's JSON (as `to_dict` writes it) into a new message.
+
+    Raises:
+        Unreadable: a field is unknown, or its value is of another kind.
+    """
     load_all()
     from google.protobuf import json_format
 
-    return json_format.ParseDict(content, message_type())
+    try:
+        return json_format.ParseDict(content, message_type())
+    except json_format.ParseError as error:
+        raise Unreadable(str(error)) from None
 
 
 def duration(seconds: float) -> Message:

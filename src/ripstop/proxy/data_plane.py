@@ -1,0 +1,145 @@
+"""A data plane as a child process: started, asked over its admin socket, restarted when it dies, stopped last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import httpx
+import structlog
+
+from ripstop.errors import Unavailable
+from ripstop.model.workload import DataPlaneKind
+from ripstop.proxy.envoy import ENVOY
+from ripstop.proxy.native import NATIVE
+from ripstop.proxy.program import Program, die_with_parent
+
+READY_S = 30.0
+STOP_S = 5.0
+LOG_TAIL = 12
+RESTART_FIRST_S, RESTART_LAST_S, IS_STABLE_AFTER_S = 0.1, 10.0, 60.0
+
+log = structlog.get_logger("ripstop.data_plane")
+
+PROGRAMS: dict[DataPlaneKind, Program] = {DataPlaneKind.ENVOY: ENVOY, DataPlaneKind.NATIVE: NATIVE}
+
+
+class DataPlane:
+    """One process. `directory` is ours alone; its log is there, its access log goes to `access_log`."""
+
+    def __init__(
+        self, kind: DataPlaneKind, directory: Path, bootstrap: Path, access_log: Path | None
+    ) -> None:
+        self._program = PROGRAMS[kind]
+        self._directory, self._bootstrap, self._access_log = directory, bootstrap, access_log
+        self._process: asyncio.subprocess.Process | None = None
+        self.admin_socket = directory / "admin.sock"
+        transport = httpx.AsyncHTTPTransport(uds=str(self.admin_socket))
+        self._admin = httpx.AsyncClient(transport=transport, base_url="http://admin", timeout=5.0)
+
+    @property
+    def log_file(self) -> Path:
+        """The data plane's own log."""
+        return self._directory / self._program.log_name
+
+    async def start(self) -> None:
+        """Start the process.
+
+        Raises:
+            Unavailable: its program is not here.
+        """
+        command = self._program.command(self._bootstrap)
+        with contextlib.suppress(FileNotFoundError):
+            self.admin_socket.unlink()
+        out = self._access_log.open("ab") if self._access_log else None
+        with self.log_file.open("ab") as err:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out or asyncio.subprocess.DEVNULL,
+                stderr=err,
+                start_new_session=True,  # Ctrl-C in a terminal is for the application, the sidecar dies last
+                preexec_fn=die_with_parent,
+            )
+        if out:
+            out.close()
+
+    async def wait_ready(self, ports: tuple[tuple[str, int], ...], timeout_s: float = READY_S) -> None:
+        """Wait until it has its first configuration and listens on `ports`.
+
+        Raises:
+            Unavailable: it died, or is not ready in time; the end of its log is told.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while asyncio.get_running_loop().time() < deadline:
+            if self._process is None or self._process.returncode is not None:
+                raise Unavailable(
+                    f"{self._program.name} ended at once:\n{self.log_tail()}", cure="see what its log says"
+                )
+            if await self._is_live() and all([await is_open(host, port) for host, port in ports]):
+                return
+            await asyncio.sleep(0.02)
+        raise Unavailable(
+            f"the sidecar got no configuration in {timeout_s:.0f} s:\n{self.log_tail()}",
+            cure="check that the control plane's ADS address can be reached from here (`ripstop up --ads`)",
+        )
+
+    async def _is_live(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return (await self._admin.get("/ready")).status_code == 200
+        return False
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        with contextlib.suppress(OSError):
+            return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-LOG_TAIL:])
+        return ""
+
+    async def ask(self, path: str, *, post: bool = False) -> str:
+        """Ask the admin interface; empty when it does not answer."""
+        with contextlib.suppress(httpx.HTTPError):
+            response = await (self._admin.post(path) if post else self._admin.get(path))
+            return response.text
+        return ""
+
+    async def wait(self) -> int:
+        """Wait until the process ends; its code."""
+        assert self._process is not None
+        return await self._process.wait()
+
+    async def supervise(self) -> None:
+        """Start it again whenever it dies, for ever; a little later each time."""
+        delay = RESTART_FIRST_S
+        while True:
+            started = asyncio.get_running_loop().time()
+            code = await self.wait()
+            log.error("data_plane_died", program=self._program.name, code=code, log=self.log_tail())
+            if asyncio.get_running_loop().time() - started > IS_STABLE_AFTER_S:
+                delay = RESTART_FIRST_S
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, RESTART_LAST_S)
+            await self.start()
+
+    async def stop(self) -> None:
+        """Ask it to end, then make it."""
+        await self._admin.aclose()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def is_open(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 1.0)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True

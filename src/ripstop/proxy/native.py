@@ -1,0 +1,54 @@
+"""The native data plane, `ripstop-proxy`: where it is found, and how it is started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import ripstop
+from ripstop.errors import Unavailable
+from ripstop.proxy.program import Program, common_arguments, first_executable
+
+BINARY = "ripstop-proxy"
+
+
+def find_native() -> Path:
+    """The `ripstop-proxy` to run: RIPSTOP_PROXY, the one in the package, or the newest that the checkout has built.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    given = os.environ.get("RIPSTOP_PROXY")
+    package = Path(ripstop.__file__).parent
+    found = first_executable(
+        [Path(given) if given else None, package / "_bin" / BINARY, *_built_in_checkout(package)]
+    )
+    if found is None:
+        raise Unavailable(
+            f"there is no {BINARY} to run",
+            cure="build it with `make release`, set RIPSTOP_PROXY to one, or use --data-plane envoy",
+        )
+    return found
+
+
+def _built_in_checkout(package: Path) -> list[Path | None]:
+    """What cargo has left in the checkout that the package is part of, newest first."""
+    target = package.parent.parent / "target"
+    built = [target / profile / BINARY for profile in ("release", "debug")]
+    return [*sorted(filter(Path.is_file, built), key=lambda path: -path.stat().st_mtime)]
+
+
+def _arguments(bootstrap: Path) -> list[str]:
+    return ["--config", str(bootstrap), *common_arguments()]
+
+
+NATIVE = Program(name=BINARY, find=find_native, arguments=_arguments)
+
+
+def proxy_command(bootstrap: Path, concurrency: int) -> list[str]:
+    """The command of `ripstop proxy --data-plane native`, for a serialized Bootstrap.
+
+    Raises:
+        Unavailable: there is no `ripstop-proxy`.
+    """
+    return [str(find_native()), "--config", str(bootstrap), "--concurrency", str(concurrency)]
