@@ -67,6 +67,10 @@ macro_rules! ssl {
 
 /// More was kept than a record or handshake message may be long.
 pub(super) const EXCESSIVE_MESSAGE: &str = ssl!("268435606", "EXCESSIVE_MESSAGE_SIZE");
+/// Plain HTTP where TLS was awaited.
+pub(super) const HTTP_REQUEST: &str = ssl!("268435612", "HTTP_REQUEST");
+/// A plain CONNECT where TLS was awaited.
+pub(super) const HTTPS_PROXY_REQUEST: &str = ssl!("268435611", "HTTPS_PROXY_REQUEST");
 /// The caller sends before the handshake is done.
 pub(super) const UNINITIALIZED: &str = ssl!("268435682", "UNINITIALIZED");
 /// A name that cannot be SNI.

@@ -2,14 +2,20 @@
 mod cache;
 mod certificate;
 mod config;
+mod established;
 mod failure;
 #[cfg(test)]
 mod fixtures;
+mod handshake;
 pub mod inspector;
 mod names;
 pub mod proxy_protocol;
+mod records;
 mod session;
 mod verify;
+
+#[cfg(test)]
+mod peer_tests;
 
 pub use cache::ConfigCache;
 pub use config::{ClientTls, ConfigFault, ServerTls, client_config, server_config};

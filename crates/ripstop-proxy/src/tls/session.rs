@@ -1,26 +1,21 @@
 //! One TLS connection: bytes in and bytes out. Nothing here touches a socket.
 //!
-//! rustls is driven by its unbuffered interface: records are decrypted where the worker read them, and encrypted records are
-//! appended to what the connection has to write.
+//! rustls does the handshake ([`super::handshake`]); with TLS 1.3 its keys are taken over then, and [`super::established`] seals and
+//! opens records without allocating.
 use super::config::{ClientTls, ServerTls};
+use super::established::Established;
 use super::failure::{self, TlsFailure};
+use super::handshake::{close_notify, drive, encrypt};
 use super::inspector::{self, Peek, peek};
 use super::names::Names;
 use ripstop_core::record::TlsInfo;
-use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::server::UnbufferedServerConnection;
 use rustls::{CommonState, ProtocolVersion, SupportedCipherSuite};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// The most plaintext in a record (RFC 8446 section 5.1).
-const MAX_PLAINTEXT: usize = 16 * 1024;
-/// More than any record adds to its plaintext: header, explicit nonce, content type, tag.
-const RECORD_OVERHEAD: usize = 5 + 8 + 1 + 16;
-/// Room for a key update or an alert that goes ahead of what is sent.
-const CONTROL_ROOM: usize = 128;
 /// The most that is kept of what cannot be used yet: a ClientHello in small records.
 const MAX_KEPT: usize = inspector::MAX_HELLO + 32 * 1024;
 
@@ -39,9 +34,15 @@ pub struct Session {
     /// Input that cannot be used yet: an incomplete record, or records with an incomplete handshake message.
     kept: Vec<u8>,
     server_name: Option<String>,
-    is_done: bool,
+    /// What the handshake told, once it is done.
+    told: Option<Told>,
     is_peer_closed: bool,
     failure: Option<TlsFailure>,
+}
+
+struct Told {
+    info: Arc<TlsInfo>,
+    alpn: Option<Box<[u8]>>,
 }
 
 enum Engine {
@@ -49,6 +50,10 @@ enum Engine {
     Waiting(Arc<ServerTls>),
     Server(Box<UnbufferedServerConnection>, Arc<ServerTls>),
     Client(Box<UnbufferedClientConnection>, Arc<ClientTls>),
+    /// TLS 1.3 after the handshake.
+    Established(Box<Established>),
+    /// Only while one becomes another, or after a failure.
+    Gone,
 }
 
 impl Session {
@@ -72,14 +77,7 @@ impl Session {
     }
 
     fn new(engine: Engine, server_name: Option<String>) -> Session {
-        Session {
-            engine,
-            kept: Vec::new(),
-            server_name,
-            is_done: false,
-            is_peer_closed: false,
-            failure: None,
-        }
+        Session { engine, kept: Vec::new(), server_name, told: None, is_peer_closed: false, failure: None }
     }
 
     /// Append what has to be sent first: a client's ClientHello. Does nothing for servers.
@@ -96,22 +94,48 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<Received, TlsFailure> {
         self.check()?;
-        let was_done = self.is_done;
+        let was_done = self.told.is_some();
         let result = match self.engine {
             Engine::Waiting(_) => self.receive_hello(input, plain, out),
             _ if self.is_peer_closed => Ok(()),
             _ => self.receive_records(input, plain, out),
         };
-        if let Err(why) = result {
+        if let Err(why) = result.and_then(|()| self.settle()) {
             self.failure = Some(why.clone());
+            self.engine = Engine::Gone;
             return Err(why);
         }
-        self.is_done = self.state().is_some_and(|state| !state.is_handshaking());
         if self.kept.is_empty() {
             // An idle connection owns no buffer.
             self.kept = Vec::new();
         }
-        Ok(Received { handshake_done_now: self.is_done && !was_done, peer_closed: self.is_peer_closed })
+        Ok(Received {
+            handshake_done_now: self.told.is_some() && !was_done,
+            peer_closed: self.is_peer_closed,
+        })
+    }
+
+    /// When the handshake is done: remember what it told, and take over the keys of TLS 1.3.
+    fn settle(&mut self) -> Result<(), TlsFailure> {
+        let Some(state) = self.state().filter(|state| !state.is_handshaking()) else { return Ok(()) };
+        let is_tls13 = state.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if self.told.is_none() {
+            let alpn = state.alpn_protocol().map(Box::from);
+            self.told = Some(Told { info: Arc::new(self.describe(state)), alpn });
+        }
+        // While anything is kept, rustls may be in the middle of a handshake message and has to go on.
+        if is_tls13 && self.kept.is_empty() {
+            self.engine = match std::mem::replace(&mut self.engine, Engine::Gone) {
+                Engine::Server(connection, _) => {
+                    Engine::Established(Box::new(Established::server(*connection)?))
+                }
+                Engine::Client(connection, _) => {
+                    Engine::Established(Box::new(Established::client(*connection)?))
+                }
+                other => other,
+            };
+        }
+        Ok(())
     }
 
     /// A session that failed once stays so.
@@ -141,6 +165,9 @@ impl Session {
                 true => Err(TlsFailure::plain(failure::EXCESSIVE_MESSAGE)),
                 false => Ok(()),
             };
+        }
+        if let Some(reason) = plain_http(if is_kept { &self.kept } else { input }) {
+            return Err(TlsFailure::plain(reason));
         }
         let Engine::Waiting(config) = &self.engine else { return Ok(()) };
         let config = config.clone();
@@ -204,7 +231,8 @@ impl Session {
     ) -> Result<usize, TlsFailure> {
         let closed = &mut self.is_peer_closed;
         match &mut self.engine {
-            Engine::Waiting(_) => Ok(0),
+            Engine::Waiting(_) | Engine::Gone => Ok(0),
+            Engine::Established(connection) => connection.receive(bytes, plain, out, closed),
             Engine::Server(connection, _) => drive(&mut **connection, bytes, plain, out, closed),
             Engine::Client(connection, _) => drive(&mut **connection, bytes, plain, out, closed),
         }
@@ -214,12 +242,13 @@ impl Session {
     /// whoever sends keeps it until then.
     pub fn send(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), TlsFailure> {
         self.check()?;
-        if !self.is_done {
+        if self.told.is_none() {
             return Err(TlsFailure::plain(failure::UNINITIALIZED));
         }
         let kept = &mut self.kept;
         match &mut self.engine {
-            Engine::Waiting(_) => Ok(()),
+            Engine::Waiting(_) | Engine::Gone => Ok(()),
+            Engine::Established(connection) => Ok(connection.send(plain, out)?),
             Engine::Server(connection, _) => encrypt(&mut **connection, kept, plain, out),
             Engine::Client(connection, _) => encrypt(&mut **connection, kept, plain, out),
         }
@@ -227,12 +256,13 @@ impl Session {
 
     /// Append close_notify: nothing more is sent after it. Does nothing before the handshake is done.
     pub fn close(&mut self, out: &mut Vec<u8>) {
-        if !self.is_done || self.failure.is_some() {
+        if self.told.is_none() {
             return;
         }
         let kept = &mut self.kept;
         match &mut self.engine {
-            Engine::Waiting(_) => {}
+            Engine::Waiting(_) | Engine::Gone => {}
+            Engine::Established(connection) => connection.close(out),
             Engine::Server(connection, _) => close_notify(&mut **connection, kept, out),
             Engine::Client(connection, _) => close_notify(&mut **connection, kept, out),
         }
@@ -240,12 +270,12 @@ impl Session {
 
     /// Whether the handshake goes on still.
     pub fn is_handshaking(&self) -> bool {
-        !self.is_done
+        self.told.is_none()
     }
 
     /// The protocol agreed on.
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.state().and_then(|state| state.alpn_protocol())
+        self.told.as_ref()?.alpn.as_deref()
     }
 
     /// SNI in lower case: what a client asked for, or what we ask for.
@@ -253,9 +283,12 @@ impl Session {
         self.server_name.as_deref()
     }
 
-    /// What the handshake told. Reads the peer's certificate each time: call it once.
+    /// What the handshake told; empty before it is done.
     pub fn info(&self) -> Arc<TlsInfo> {
-        let Some(state) = self.state() else { return Arc::default() };
+        self.told.as_ref().map(|told| told.info.clone()).unwrap_or_default()
+    }
+
+    fn describe(&self, state: &CommonState) -> TlsInfo {
         let chain = state.peer_certificates().unwrap_or_default();
         let (local_uri, is_identity) = match &self.engine {
             Engine::Server(_, config) => {
@@ -267,25 +300,43 @@ impl Session {
                 )
             }
             Engine::Client(_, config) => (Some(config.local_uri.clone()), true),
-            Engine::Waiting(_) => (None, false),
+            _ => (None, false),
         };
         let leaf = chain.first().filter(|_| is_identity);
         let alpn = state.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-        Arc::new(TlsInfo {
+        TlsInfo {
             version: version_name(state.protocol_version()),
             cipher: state.negotiated_cipher_suite().map(cipher_name).unwrap_or_default(),
             alpn: alpn.unwrap_or_default(),
             peer: leaf.and_then(|leaf: &CertificateDer<'_>| Some(Names::of(leaf)?.into_peer(leaf))),
             local_uri: local_uri.unwrap_or_else(|| Arc::from("")),
-        })
+        }
     }
 
+    #[cfg(test)]
+    pub(super) fn established(&mut self) -> &mut Established {
+        match &mut self.engine {
+            Engine::Established(connection) => connection,
+            _ => panic!("no TLS 1.3 connection after its handshake"),
+        }
+    }
+
+    /// rustls' view, during the handshake and with TLS 1.2.
     fn state(&self) -> Option<&CommonState> {
         match &self.engine {
-            Engine::Waiting(_) => None,
             Engine::Server(connection, _) => Some(connection),
             Engine::Client(connection, _) => Some(connection),
+            _ => None,
         }
+    }
+}
+
+/// Somebody speaks HTTP without TLS: BoringSSL has reasons of its own for that, and sends no alert either.
+fn plain_http(bytes: &[u8]) -> Option<&'static str> {
+    if [b"GET ".as_slice(), b"POST ", b"HEAD ", b"PUT "].iter().any(|start| bytes.starts_with(start)) {
+        Some(failure::HTTP_REQUEST)
+    } else {
+        bytes.starts_with(b"CONNE").then_some(failure::HTTPS_PROXY_REQUEST)
     }
 }
 
@@ -298,148 +349,6 @@ fn missing(kept: &[u8]) -> usize {
         match rest.get(length..) {
             Some(after) => rest = after,
             None => return length - rest.len(),
-        }
-    }
-}
-
-/// Client or server.
-trait Steps {
-    type Data;
-    fn step<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
-}
-
-impl Steps for UnbufferedServerConnection {
-    type Data = ServerConnectionData;
-    fn step<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
-        self.process_tls_records(input)
-    }
-}
-
-impl Steps for UnbufferedClientConnection {
-    type Data = ClientConnectionData;
-    fn step<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
-        self.process_tls_records(input)
-    }
-}
-
-/// Process records until more input is wanted; how many bytes were used.
-fn drive<S: Steps>(
-    connection: &mut S,
-    input: &mut [u8],
-    plain: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-    is_peer_closed: &mut bool,
-) -> Result<usize, TlsFailure> {
-    let (mut used, end) = (0, input.len());
-    loop {
-        let UnbufferedStatus { mut discard, state } = connection.step(&mut input[used..]);
-        let goes_on = match state {
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record?;
-                    discard += record.discard;
-                    plain.extend_from_slice(record.payload);
-                }
-                true
-            }
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                append(out, |room| data.encode(room));
-                true
-            }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                data.done();
-                true
-            }
-            Ok(ConnectionState::PeerClosed) => {
-                *is_peer_closed = true;
-                true
-            }
-            Ok(_) => false,
-            Err(error) => {
-                append_alert(connection, &mut input[(used + discard).min(end)..], out);
-                return Err(error.into());
-            }
-        };
-        used += discard;
-        if !goes_on {
-            return Ok(used);
-        }
-    }
-}
-
-/// After an error: append the alert that tells the peer. `rest` is the input that was not used: rustls remembers where in it
-/// unfinished messages are.
-fn append_alert<S: Steps>(connection: &mut S, rest: &mut [u8], out: &mut Vec<u8>) {
-    while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), discard: 0 } =
-        connection.step(rest)
-    {
-        append(out, |room| data.encode(room));
-    }
-}
-
-/// Append what `write` writes; it tells how much room it wants when there is not enough.
-fn append(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
-    let Err(EncodeError::InsufficientSize(wants)) = write(&mut []) else { return };
-    let start = out.len();
-    out.resize(start + wants.required_size, 0);
-    let written = write(&mut out[start..]).unwrap_or(0);
-    out.truncate(start + written);
-}
-
-fn encrypt<S: Steps>(
-    connection: &mut S,
-    kept: &mut [u8],
-    plain: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), TlsFailure> {
-    if plain.is_empty() {
-        return Ok(());
-    }
-    loop {
-        // What is kept holds no whole record that could still be processed, but rustls wants to see it each time.
-        match connection.step(kept).state {
-            Ok(ConnectionState::EncodeTlsData(mut data)) => append(out, |room| data.encode(room)),
-            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                let records = plain.len().div_ceil(MAX_PLAINTEXT);
-                let mut room = plain.len() + records * RECORD_OVERHEAD + CONTROL_ROOM;
-                let start = out.len();
-                loop {
-                    out.resize(start + room, 0);
-                    match traffic.encrypt(plain, &mut out[start..]) {
-                        Ok(written) => {
-                            out.truncate(start + written);
-                            return Ok(());
-                        }
-                        Err(EncryptError::InsufficientSize(wants)) if wants.required_size > room => {
-                            room = wants.required_size;
-                        }
-                        Err(_) => {
-                            out.truncate(start);
-                            return Err(TlsFailure::plain(failure::EXHAUSTED));
-                        }
-                    }
-                }
-            }
-            Ok(_) => return Err(TlsFailure::plain(failure::UNINITIALIZED)),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn close_notify<S: Steps>(connection: &mut S, kept: &mut [u8], out: &mut Vec<u8>) {
-    loop {
-        match connection.step(kept).state {
-            Ok(ConnectionState::EncodeTlsData(mut data)) => append(out, |room| data.encode(room)),
-            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                let start = out.len();
-                out.resize(start + CONTROL_ROOM, 0);
-                let written = traffic.queue_close_notify(&mut out[start..]).unwrap_or(0);
-                out.truncate(start + written);
-                return;
-            }
-            _ => return,
         }
     }
 }

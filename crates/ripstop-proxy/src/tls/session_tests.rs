@@ -18,7 +18,7 @@ fn both_ends_of_a_mesh_connection_know_who_the_other_is() {
     let (client, server) = connected();
     let (at_client, at_server) = (client.session.info(), server.session.info());
     assert_eq!(at_client.version, "TLSv1.3");
-    assert_eq!(at_client.cipher, "TLS_AES_256_GCM_SHA384");
+    assert_eq!(at_client.cipher, "TLS_AES_128_GCM_SHA256");
     assert_eq!(at_server.alpn, "h2");
     let peer = at_server.peer.as_ref().expect("the client showed a certificate");
     assert_eq!(&*peer.uris[0], "spiffe://mesh/ns/a/sa/client");

@@ -240,3 +240,7 @@ impl ClientCertVerifier for Judge {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
