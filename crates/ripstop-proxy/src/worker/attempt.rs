@@ -57,7 +57,7 @@ impl Worker {
         let Some(name) = self.cluster_name(ex) else {
             return self.attempt_failed(key, ex, Failure::NoCluster);
         };
-        let Some(resolved) = self.resolve_cluster(&name, ex.hash) else {
+        let Some(resolved) = self.resolve_cluster(&name) else {
             ex.cluster = None;
             return self.attempt_failed(key, ex, Failure::NoCluster);
         };
@@ -417,7 +417,7 @@ impl Worker {
             return;
         };
         let (Some(outlier), Some(set)) = (&cluster.config.outlier, &cluster.set) else { return };
-        let report = Report::of(kind);
+        let report = Report::new(kind);
         if resilience::report(host, outlier, set, report, self.now, &mut self.rng).is_some() {
             // what is ejected is counted with the endpoints (`ClusterHealth`)
         }
@@ -433,16 +433,15 @@ impl Worker {
             Failure::Reset(_) | Failure::Terminated(_) | Failure::Protocol(_) if !is_sent => {
                 AttemptFailure::ResetBeforeRequest
             }
-            Failure::Reset(_) | Failure::Terminated(_) | Failure::Protocol(_) => {
-                AttemptFailure::Reset { response_started: false }
-            }
+            Failure::Reset(_) | Failure::Terminated(_) | Failure::Protocol(_) => AttemptFailure::Reset,
             Failure::TryTimeout => AttemptFailure::PerTryTimeout,
             Failure::Overflow => AttemptFailure::Overflow,
             Failure::NoCluster | Failure::NoHost | Failure::Dropped => return false,
         };
         let Some(retry) = ex.retry.clone() else { return false };
-        if !resilience::may_retry(&retry, &ex.request)
-            || resilience::decide_failure(&retry, failure, ex.retries) == resilience::Decision::No
+        let has_key = has_safe_key(ex);
+        if !resilience::may_retry(&retry, &ex.request, has_key)
+            || !resilience::decide_failure(&retry, failure, &ex.request, has_key)
         {
             return false;
         }
@@ -496,11 +495,12 @@ impl Worker {
         if forward.extras.fallbacks.is_empty() || !ex.may_repeat() || ex.kind != Kind::Http {
             return false;
         }
-        let Some((next, hop)) = resilience::next_hop(&forward.extras.fallbacks, trigger, ex.hop) else {
+        let Some(next) = resilience::next_hop(&forward.extras.fallbacks, ex.hop, trigger) else {
             return false;
         };
+        let Some(hop) = forward.extras.fallbacks.get(next) else { return false };
         ex.hop = next + 1;
-        ex.degraded = Some((hop.service.clone(), trigger_name(trigger)));
+        ex.degraded = Some((hop.service.clone(), trigger.name()));
         if !hop.authority.is_empty() {
             ex.request.set_authority(hop.authority.as_bytes());
         }
@@ -786,15 +786,10 @@ pub(crate) fn flag_of(failure: &Failure) -> Flags {
     }
 }
 
-/// As `Mesh-Degraded` tells it.
-fn trigger_name(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::NoHealthy => "noHealthy",
-        Trigger::BreakerOpen => "breakerOpen",
-        Trigger::Overflow => "overflow",
-        Trigger::Timeout => "timeout",
-        Trigger::Status(_) => "status",
-    }
+/// Whether the client said that repeating does no harm (`Idempotency-Key`, where the route believes it).
+pub(crate) fn has_safe_key(ex: &Exchange) -> bool {
+    let believes = ex.matched.as_ref().and_then(Matched::forward).is_some_and(|f| f.extras.retry_with_key);
+    believes && ex.request.headers.has(HeaderId::IdempotencyKey)
 }
 
 fn trigger_of(failure: &Failure) -> Option<Trigger> {

@@ -147,7 +147,7 @@ impl Worker {
     }
 
     /// The cluster by name, through an aggregate to one of its members.
-    pub(crate) fn resolve_cluster(&mut self, name: &str, hash: Option<u64>) -> Option<Resolved> {
+    pub(crate) fn resolve_cluster(&mut self, name: &str) -> Option<Resolved> {
         let key = *self.cluster_names.get(name)?;
         let cluster = self.clusters.get(key)?;
         let Discovery::Aggregate(members) = &cluster.config.discovery else {
@@ -160,9 +160,9 @@ impl Worker {
             .map(|key| key.and_then(|key| self.clusters.get(key)).and_then(|cluster| cluster.set.clone()))
             .collect();
         let borrowed: Vec<Option<&HostSet>> = sets.iter().map(Option::as_deref).collect();
-        let rng = &mut self.rng;
+        let (now, rng) = (self.now, &mut self.rng);
         let aggregate = self.clusters.get_mut(key)?.aggregate.as_mut()?;
-        match aggregate.choose(&borrowed, hash, rng) {
+        match aggregate.choose(&borrowed, now, rng) {
             Some(member) => {
                 Some(Resolved { cluster: keys.get(member.index).copied()??, level: Some(member.level) })
             }

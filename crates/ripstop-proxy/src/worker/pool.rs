@@ -207,6 +207,9 @@ impl Worker {
         if !connection.writable || !connection.socket.is_connected() {
             return;
         }
+        if let Some(link) = &mut connection.upstream {
+            link.is_connected = true;
+        }
         let info = ConnectionInfo { local: connection.socket.local(), ..ConnectionInfo::default() };
         connection.info = Rc::new(info);
         let Connection { tls, cipher, .. } = &mut **connection;
@@ -214,9 +217,6 @@ impl Worker {
         // The client speaks first.
         if let Err(fault) = session.start(cipher) {
             return self.connect_failed(key, format!("TLS_error: {}", fault.reason));
-        }
-        if let Some(link) = &mut connection.upstream {
-            link.is_connected = true;
         }
         self.mark_dirty(key);
     }

@@ -44,10 +44,10 @@ impl Worker {
 
     /// Whether the answer is thrown away for another attempt or a fallback.
     fn repeat_for(&mut self, key: Key, ex: &mut Exchange, end: bool) -> bool {
-        let wants_retry = ex.retry.clone().is_some_and(|policy| {
-            resilience::may_retry(&policy, &ex.request)
-                && resilience::decide_head(&policy, &ex.request, &ex.response, ex.retries)
-                    != resilience::Decision::No
+        let has_key = super::attempt::has_safe_key(ex);
+        let wants_retry = ex.retry.as_ref().is_some_and(|policy| {
+            resilience::may_retry(policy, &ex.request, has_key)
+                && resilience::decide_head(policy, &ex.request, &ex.response, has_key)
         });
         if wants_retry {
             let response = std::mem::take(&mut ex.response);
@@ -65,7 +65,7 @@ impl Worker {
         }
         let trigger = Trigger::Status(ex.response.status);
         let falls = ex.matched.as_ref().and_then(Matched::forward).is_some_and(|forward| {
-            resilience::next_hop(&forward.extras.fallbacks, trigger, ex.hop).is_some()
+            resilience::next_hop(&forward.extras.fallbacks, ex.hop, trigger).is_some()
         });
         if falls && ex.may_repeat() {
             self.leave_answer(ex, end);
