@@ -30,7 +30,7 @@ pub(super) fn secret(reader: &mut Reader, secret: tls::Secret) -> Option<(Arc<st
     None
 }
 
-/// A `TlsCertificate`: a chain and its key.
+/// A `TlsCertificate`: a chain and its key. Whether they are PEM, and belong together, is the rim's to find out.
 pub(super) fn certificate(reader: &mut Reader, pair: tls::TlsCertificate) -> Option<Secret> {
     let tls::TlsCertificate {
         certificate_chain,
@@ -46,10 +46,7 @@ pub(super) fn certificate(reader: &mut Reader, pair: tls::TlsCertificate) -> Opt
     refuse!(reader, signed_certificate_timestamp);
     let chain = reader.required("certificate_chain", certificate_chain, basic::data);
     let key = reader.required("private_key", private_key, basic::data);
-    let (chain, key) = (chain?, key?);
-    has_pem(reader, "certificate_chain", &chain);
-    has_pem(reader, "private_key", &key);
-    Some(Secret::Certificate { chain, key })
+    Some(Secret::Certificate { chain: chain?, key: key? })
 }
 
 /// A validation context that says whom to trust and nothing else.
@@ -68,19 +65,7 @@ pub(super) fn trust(
     reader: &mut Reader,
     source: ripstop_xds::envoy::config::core::v3::DataSource,
 ) -> Option<Secret> {
-    let pem = basic::data(reader, source)?;
-    has_pem(reader, "", &pem);
-    Some(Secret::Trust(pem))
-}
-
-/// Whether there is anything like PEM in it; what it says is the rim's to parse.
-fn has_pem(reader: &mut Reader, field: &str, bytes: &[u8]) {
-    if memchr::memmem::find(bytes, b"-----BEGIN ").is_none() {
-        match field {
-            "" => reader.fault("holds no PEM"),
-            _ => reader.fault_at(field, "holds no PEM"),
-        }
-    }
+    basic::data(reader, source).map(Secret::Trust)
 }
 
 /// An `SdsSecretConfig`. Without a source the secret is a static one of the bootstrap, which is found by its name before
