@@ -28,15 +28,18 @@ impl Connection {
             self.settings_confirmed();
             return Ok(Event::Handled);
         }
+        let window = self.peer.stream_window;
         for setting in payload.chunks_exact(6) {
             let id = u16::from_be_bytes([setting[0], setting[1]]);
             self.setting(id, word(setting, 2))?;
         }
-        if !self.peer.has_spoken {
-            self.peer.has_spoken = true;
-        }
+        self.peer.has_spoken = true;
         self.answer_control()?;
         frame::head(&mut self.out, 0, frame::SETTINGS, frame::ACK, 0);
+        // Not before the acknowledgement: to the peer it shows which windows hold.
+        if self.peer.stream_window > window {
+            self.flush_all();
+        }
         Ok(Event::Settings)
     }
 
@@ -73,9 +76,6 @@ impl Connection {
             if stream.send_window > i64::from(MAX_31) {
                 return Err(fault(Code::FLOW_CONTROL_ERROR, "window above 2^31-1"));
             }
-        }
-        if more > 0 {
-            self.flush_all();
         }
         Ok(())
     }
@@ -193,11 +193,11 @@ impl Connection {
             5 => Code::PROTOCOL_ERROR,
             _ => Code::FRAME_SIZE_ERROR,
         };
-        if self.is_idle(head.stream) {
+        if self.streams.find(head.stream).is_some() {
+            self.refuse(head.stream, code, "bad PRIORITY")?;
+        } else {
             self.answer_control()?;
             frame::rst_stream(&mut self.out, head.stream, code);
-        } else if self.streams.find(head.stream).is_some() {
-            self.refuse(head.stream, code, "bad PRIORITY")?;
         }
         Ok(Event::Handled)
     }

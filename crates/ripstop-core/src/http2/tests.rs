@@ -1,4 +1,5 @@
 //! Behaviour of a connection as a peer and a caller see it.
+mod conformance;
 mod cost;
 mod floods;
 mod flow;

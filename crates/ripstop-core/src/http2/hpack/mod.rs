@@ -50,6 +50,7 @@ impl Kind {
     }
 
     /// The name; empty when the kind does not tell it.
+    #[inline]
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Method => ":method",

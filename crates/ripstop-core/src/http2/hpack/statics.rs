@@ -109,6 +109,7 @@ pub(super) fn name_index(kind: Kind) -> usize {
 }
 
 /// The index of a field with exactly this value; zero when it is not in the table.
+#[inline]
 pub(super) fn exact_index(kind: Kind, value: &[u8]) -> usize {
     match (kind, value) {
         (Kind::Method, b"GET") => 2,

@@ -75,10 +75,12 @@ impl Table {
     }
 
     /// The entry at `index`; zero is the newest.
+    #[inline]
     pub(super) fn get(&self, index: usize) -> Option<&Entry> {
         self.entries.get(self.entries.len().checked_sub(index + 1)?)
     }
 
+    #[inline]
     pub(super) fn name(&self, entry: &Entry) -> &[u8] {
         let start = entry.start - self.base;
         match entry.kind.name() {
@@ -87,6 +89,7 @@ impl Table {
         }
     }
 
+    #[inline]
     pub(super) fn value(&self, entry: &Entry) -> &[u8] {
         let start = entry.start - self.base + entry.stored_name();
         &self.text[start..start + entry.value_len as usize]

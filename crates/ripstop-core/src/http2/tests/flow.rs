@@ -89,6 +89,18 @@ fn a_smaller_first_window_can_make_windows_negative() {
 }
 
 #[test]
+fn a_first_window_of_zero_that_grows_lets_go_what_was_kept() {
+    let mut server = server(Settings::default());
+    feed(&mut server, &raw(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
+    feed(&mut server, &get(1, END_STREAM)).unwrap();
+    server.send_response(1, &response(200), false);
+    server.send_data(1, &[0; 10], true);
+    written(&mut server);
+    feed(&mut server, &raw(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1])).unwrap();
+    assert_eq!(data_of(&written(&mut server), 1), (1, false));
+}
+
+#[test]
 fn an_end_without_content_needs_no_window() {
     let mut server = server(Settings::default());
     feed(&mut server, &[raw(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]), get(1, END_STREAM)].concat()).unwrap();
