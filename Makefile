@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CARGO ?= cargo
+# What `make bench` compares with.
+PEERS := haproxy nginx wrk nghttp2-client gcc libc6-dev
 
-.PHONY: demo test check unit bench docs clean format
+.PHONY: demo test check unit bench bench-hop bench-control release docs clean format
 demo: $(STAMP)          ## set everything up and run the main job
 	$(BIN)/ripstop demo $(DEMO)
 
@@ -19,8 +22,17 @@ check: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest
 
-bench: $(STAMP)
+bench: bench-hop bench-control   ## what a hop and a change cost
+
+bench-hop: $(STAMP) release
+	test "$$(id -u)" != 0 || { apt-get update -q && apt-get install -y -q $(PEERS); } >/dev/null
+	$(BIN)/python -m benches.hop $(HOP)
+
+bench-control: $(STAMP)
 	$(BIN)/python -m benches.control_plane
+
+release:                 ## the data plane as it is shipped
+	$(CARGO) build --release --locked -p ripstop-proxy
 
 docs: $(STAMP)          ## write the generated reference pages again
 	$(BIN)/python tools/reference.py

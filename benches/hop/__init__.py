@@ -1,0 +1,1 @@
+"""What one hop costs, beside the proxies that people know."""
