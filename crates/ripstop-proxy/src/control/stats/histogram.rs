@@ -108,12 +108,12 @@ impl HistogramSum {
         if total == 0 {
             return None;
         }
-        let wanted = (share * total as f64).max(f64::MIN_POSITIVE);
+        let wanted = share * total as f64;
         let (mut before, mut lower) = (0.0, 0.0);
         for (index, count) in self.counts.iter().enumerate() {
             let Some(upper) = BOUNDS.get(index) else { break };
             let after = before + *count as f64;
-            if after >= wanted {
+            if *count > 0 && after >= wanted {
                 return Some(lower + (upper - lower) * ((wanted - before) / *count as f64));
             }
             (before, lower) = (after, *upper);

@@ -25,7 +25,7 @@ pub fn text(samples: &mut [Sample]) -> String {
             Value::Histogram(sum) if sum.count() == 0 => writeln!(out, "{}: No recorded values", sample.name),
             Value::Histogram(sum) => {
                 let shares = QUANTILES.map(|(label, share)| {
-                    let value = sum.quantile(share).unwrap_or_default();
+                    let value = (sum.quantile(share).unwrap_or_default() * 1000.0).round() / 1000.0;
                     format!("{label}({value},{value})")
                 });
                 writeln!(out, "{}: {}", sample.name, shares.join(" "))

@@ -1,0 +1,136 @@
+//! The command line.
+use super::log::Level;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the process was told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The bootstrap: `config.bootstrap.v3.Bootstrap` as bytes.
+    pub config: PathBuf,
+    /// Data threads.
+    pub concurrency: usize,
+    /// Where accepted resources are kept.
+    pub snapshot: Option<PathBuf>,
+    /// What is said of ourselves.
+    pub log_level: Level,
+    /// How long connections may go on when their listener, or the process, goes.
+    pub drain: Duration,
+}
+
+/// What `--help` says.
+pub const HELP: &str = "\
+ripstop-proxy: the native data plane of the Ripstop service mesh
+
+usage: ripstop-proxy --config FILE [options]
+
+  --config FILE          the bootstrap, a serialised envoy.config.bootstrap.v3.Bootstrap
+  --concurrency N        data threads (default: 1)
+  --snapshot FILE        keep accepted resources there, and start with them while the control plane is away
+  --log-level LEVEL      error, warning, info or debug (default: warning)
+  --drain-time-s N       how long connections may go on at the end (default: 5)
+  --version              say the version
+  --help                 say this
+
+Ends with 0 after SIGTERM or SIGINT, 1 when it cannot start, 2 when the command line is wrong.
+";
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Command {
+    Run(Options),
+    Help,
+    Version,
+}
+
+/// Read the command line, without the program's name.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
+    let mut arguments = arguments.into_iter();
+    let mut options = Options {
+        config: PathBuf::new(),
+        concurrency: 1,
+        snapshot: None,
+        log_level: Level::Warning,
+        drain: Duration::from_secs(5),
+    };
+    while let Some(argument) = arguments.next() {
+        let (name, given) = match argument.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (argument, None),
+        };
+        match &*name {
+            "--help" | "-h" => return Ok(Command::Help),
+            "--version" => return Ok(Command::Version),
+            _ => {}
+        }
+        let mut value = || given.clone().or_else(|| arguments.next()).ok_or(format!("{name} needs a value"));
+        match &*name {
+            "--config" | "-c" => options.config = value()?.into(),
+            "--concurrency" => options.concurrency = number(&name, &value()?, 1, 1024)?,
+            "--snapshot" => options.snapshot = Some(value()?.into()),
+            "--log-level" | "-l" => {
+                let level = value()?;
+                options.log_level = Level::of(&level)
+                    .ok_or(format!("--log-level: {level} is none of error, warning, info, debug"))?;
+            }
+            "--drain-time-s" => {
+                options.drain = Duration::from_secs(number(&name, &value()?, 0, 86_400)? as u64)
+            }
+            _ => return Err(format!("{name} is no option; see --help")),
+        }
+    }
+    if options.config.as_os_str().is_empty() {
+        return Err("--config FILE is missing; see --help".to_owned());
+    }
+    Ok(Command::Run(options))
+}
+
+fn number(name: &str, text: &str, least: usize, most: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("{name}: {text} is no number from {least} to {most}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn every_option_may_be_given_in_both_forms() {
+        let Ok(Command::Run(options)) =
+            read("--config=a.pb --concurrency 4 --drain-time-s=0 --log-level info")
+        else {
+            panic!("a good command line")
+        };
+        assert_eq!((options.config, options.concurrency), ("a.pb".into(), 4));
+        assert_eq!((options.drain, options.log_level), (Duration::ZERO, Level::Info));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (line, said) in [
+            ("", "--config FILE is missing"),
+            ("--config", "--config needs a value"),
+            ("--config a --concurrency 0", "--concurrency: 0 is no number from 1"),
+            ("--config a --lgo-level info", "--lgo-level is no option"),
+            ("--config a --log-level loud", "loud is none of"),
+        ] {
+            let fault = read(line).expect_err("a bad command line");
+            assert!(fault.contains(said), "{line}: {fault}");
+        }
+    }
+
+    #[test]
+    fn help_wins() {
+        assert_eq!(read("--config a --help"), Ok(Command::Help));
+    }
+}
