@@ -273,7 +273,10 @@ def balancers(port: Ports) -> World:
     for algorithm in Algorithm:
         hash_keys = _HASHED if algorithm in (Algorithm.RING_HASH, Algorithm.MAGLEV) else ()
         balancer = LoadBalancer(algorithm=algorithm, hash_keys=hash_keys, slow_start_s=10.0)
-        policy = EffectivePolicy(load_balancer=balancer, health_checks=_CHECKS, outlier=_OUTLIER)
+        said = (("loadBalancer.algorithm", source(f"TrafficPolicy default/{algorithm.value.lower()}")),)
+        policy = EffectivePolicy(
+            load_balancer=balancer, health_checks=_CHECKS, outlier=_OUTLIER, sources=said
+        )
         if algorithm is Algorithm.RANDOM:
             policy = EffectivePolicy(load_balancer=balancer, outlier=None, retry=None)
         services.append(service(algorithm.value.lower(), policy=policy))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ripstop.compiler import native
 from ripstop.compiler.extension import typed
 from ripstop.compiler.policies.balancing import load_balancing_policy
 from ripstop.compiler.policies.protection import circuit_breakers, health_checks, outlier_detection
@@ -54,6 +55,7 @@ def outbound(upstream: Upstream) -> Resource:
         # An endpoint that is deregistered must get no request more, whatever active checks say.
         ignore_health_on_host_removal=True,
     )
+    native.put(made, native.cluster_extras(policy))
     is_http2 = _is_http2(upstream)
     made.health_checks.extend(health_checks(policy, is_http2=is_http2, is_meshed=upstream.is_meshed))
     if upstream.port.protocol.is_http:

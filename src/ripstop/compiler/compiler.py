@@ -17,11 +17,11 @@ from ripstop.compiler.grpc_client import GrpcClient, grpc_client, plain_cluster
 from ripstop.compiler.inbound import inbound
 from ripstop.compiler.outbound import SELF, Memo, Outbound, outbound_listener, upstream_listener
 from ripstop.compiler.outbound import outbound as compile_outbound
-from ripstop.compiler.unsupported import not_on_envoy, of_the_mesh
+from ripstop.compiler.unsupported import not_on, of_the_mesh
 from ripstop.compiler.world import Use, World, upstream_of
 from ripstop.ids import NodeId, ServiceId
 from ripstop.model.topology import Topology
-from ripstop.model.workload import NodeKind, Protocol, Registration
+from ripstop.model.workload import DataPlaneKind, NodeKind, Protocol, Registration
 from ripstop.xds.snapshot import Resource, Snapshot
 
 MAX_NODES_REMEMBERED = 10_000
@@ -47,7 +47,7 @@ class _Compiled:
     clusters: dict[tuple[str, ServiceId | None, bool], Resource] = field(default_factory=dict)
     gateways: dict[ServiceId, Made] = field(default_factory=dict)
     grpc_clients: dict[tuple[str, frozenset[ServiceId] | None], GrpcClient] = field(default_factory=dict)
-    unsupported: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unsupported: dict[tuple[str, DataPlaneKind], tuple[str, ...]] = field(default_factory=dict)
     own: dict[NodeId, _Own] = field(default_factory=dict)
 
     def without(self, changed: frozenset[ServiceId]) -> _Compiled:
@@ -82,7 +82,7 @@ class Compiler:
             case NodeKind.GRPC:
                 return self._grpc_client(world, topology, node)
         resources = [*made.resources, *self._upstreams(world, topology, made.uses, node)]
-        return Snapshot.build(topology.generation, resources, self._unsupported(world, made.uses))
+        return Snapshot.build(topology.generation, resources, self._unsupported(world, made.uses, node))
 
     def _world_of(self, topology: Topology) -> World:
         if self._world is None or not self._world.is_of(topology):
@@ -185,12 +185,12 @@ class Compiler:
                 known[key] = make(upstream_of(world, use, reader))
         return known[key]
 
-    def _unsupported(self, world: World, uses: Mapping[str, Use]) -> tuple[str, ...]:
-        known = self._made.unsupported
+    def _unsupported(self, world: World, uses: Mapping[str, Use], node: Registration) -> tuple[str, ...]:
+        known, kind = self._made.unsupported, node.data_plane
         for use in uses.values():
-            if use.name not in known:
-                known[use.name] = tuple(not_on_envoy(world, use))
-        return tuple(sorted({*of_the_mesh(world), *(said for name in uses for said in known[name])}))
+            if (use.name, kind) not in known:
+                known[use.name, kind] = tuple(not_on(kind, world, use))
+        return tuple(sorted({*of_the_mesh(world), *(said for name in uses for said in known[name, kind])}))
 
 
 def _listeners(world: World, node: Registration) -> Made:

@@ -17,7 +17,7 @@ from ripstop.compiler.outbound import itself
 from ripstop.compiler.policies.protection import outlier_detection
 from ripstop.compiler.routes import Place, refusal, routes
 from ripstop.compiler.transport import ads
-from ripstop.compiler.unsupported import document_of
+from ripstop.compiler.unsupported import asks_for_peak_ewma, document_of
 from ripstop.compiler.world import Use, Uses, World
 from ripstop.ids import ServiceId
 from ripstop.model.policy import Algorithm, EffectivePolicy
@@ -73,7 +73,12 @@ def _not_understood(service: Service) -> Iterator[str]:
     """What gRPC has no words for."""
     policy = service.policy
     algorithm = policy.load_balancer.algorithm
-    if algorithm not in (Algorithm.ROUND_ROBIN, Algorithm.LEAST_REQUEST, Algorithm.RING_HASH):
+    is_default = algorithm is Algorithm.PEAK_EWMA and not asks_for_peak_ewma(policy)
+    if not is_default and algorithm not in (
+        Algorithm.ROUND_ROBIN,
+        Algorithm.LEAST_REQUEST,
+        Algorithm.RING_HASH,
+    ):
         used = "RingHash" if algorithm in _HASHING else "RoundRobin"
         where = document_of(service, policy, "loadBalancer")
         yield f"{where}: load balancer {algorithm.value} ({used} is used)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from ripstop.compiler import native
 from ripstop.compiler.changes import (
     cors_policy,
     header_changes,
@@ -16,6 +17,7 @@ from ripstop.compiler.changes import (
 from ripstop.compiler.extension import uint32
 from ripstop.compiler.http_manager import CORS, FAULT, SESSION
 from ripstop.compiler.matching import method_in, method_is, present, route_match
+from ripstop.compiler.native_routes import route_extras
 from ripstop.compiler.policies.balancing import hash_policies
 from ripstop.compiler.policies.fault import http_fault
 from ripstop.compiler.policies.retry import IDEMPOTENT, IDEMPOTENT_REGEX, depends_on_method, retry_policy
@@ -104,6 +106,11 @@ def _route(
         made.direct_response.body.inline_string = f"ripstop: {rule.source}: {problem}\n"
     else:
         made.route.CopyFrom(_action(place, rule, policy, is_idempotent))
+        retry = None if rule.is_grpc else rule.retry or policy.retry
+        extras = route_extras(
+            place.world, place.uses, made.route, rule.policy, retry, is_idempotent=is_idempotent
+        )
+        native.put(made, extras)
     return made
 
 

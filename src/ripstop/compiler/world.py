@@ -131,15 +131,23 @@ def use_cluster(
 
 
 def _members(world: World, uses: Uses, port: ServicePort, chain: tuple[Fallback, ...]) -> Iterator[str]:
-    """The clusters of a chain's hops. A hop's own fallbacks are not followed: the chain is written out in one place."""
+    """The clusters of a chain's hops."""
+    for _, service, target in fallback_hops(world, port, chain):
+        name = names.outbound_cluster(service.id, target.port)
+        yield uses.add(Use(name, service.id, target.port))
+
+
+def fallback_hops(
+    world: World, port: ServicePort, chain: tuple[Fallback, ...]
+) -> Iterator[tuple[Fallback, Service, ServicePort]]:
+    """The hops whose service is there. Their own fallbacks are not followed: the chain is written out in one place."""
     for hop in chain:
         service = world.services.get(hop.service)
         if service is None:
             continue
         target = service.port(hop.port or port.port) or default_port(service)
         if target is not None:
-            name = names.outbound_cluster(service.id, target.port)
-            yield uses.add(Use(name, service.id, target.port))
+            yield hop, service, target
 
 
 _CLUSTER_FIELDS = ("load_balancer", "limits", "outlier", "budget", "health_checks")

@@ -51,7 +51,7 @@ class HashKey:
 class LoadBalancer:
     """How an endpoint is chosen (Envoy `load_balancing_policy`)."""
 
-    algorithm: Algorithm = Algorithm.LEAST_REQUEST
+    algorithm: Algorithm = Algorithm.PEAK_EWMA
     choice_count: int = 2
     hash_keys: tuple[HashKey, ...] = ()
     ring_size_min: int = 1024
@@ -149,7 +149,7 @@ class HealthCheck:
 
 
 class FallbackTrigger(StrEnum):
-    """Why a call goes on to the next in the chain. Envoy can do NO_HEALTHY only."""
+    """Why a call goes on to the next in the chain. Envoy can do NO_HEALTHY only, the native data plane all."""
 
     NO_HEALTHY = "noHealthy"
     BREAKER_OPEN = "breakerOpen"
