@@ -15,6 +15,8 @@ mod session;
 mod verify;
 
 #[cfg(test)]
+mod openssl_tests;
+#[cfg(test)]
 mod peer_tests;
 
 pub use cache::ConfigCache;

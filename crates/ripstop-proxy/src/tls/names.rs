@@ -54,10 +54,10 @@ impl Names {
     pub fn satisfies(&self, matcher: &SanMatcher) -> bool {
         let value = &matcher.value;
         match matcher.kind {
-            SanKind::Uri => matches!(&self.uris[..], [uri] if text_matches(value, uri.as_bytes())),
+            SanKind::Uri => matches!(&self.uris[..], [uri] if value.matches(uri.as_bytes())),
             SanKind::Dns => self.dns.iter().any(|name| dns_matches(value, name)),
-            SanKind::Ip => self.ips.iter().any(|ip| text_matches(value, ip.to_string().as_bytes())),
-            SanKind::Email => self.emails.iter().any(|name| text_matches(value, name.as_bytes())),
+            SanKind::Ip => self.ips.iter().any(|ip| value.matches(ip.to_string().as_bytes())),
+            SanKind::Email => self.emails.iter().any(|name| value.matches(name.as_bytes())),
         }
     }
 
@@ -81,7 +81,7 @@ fn dns_matches(matcher: &StringMatcher, name: &str) -> bool {
         StringMatch::Exact(wanted) => {
             std::str::from_utf8(wanted).is_ok_and(|wanted| dns_pattern_covers(name, wanted))
         }
-        _ => text_matches(matcher, name.as_bytes()),
+        _ => matcher.matches(name.as_bytes()),
     }
 }
 
@@ -108,24 +108,6 @@ fn label_covers(pattern: &str, label: &str) -> bool {
     label.len() > before.len() + after.len()
         && label[..before.len()].eq_ignore_ascii_case(before)
         && label[label.len() - after.len()..].eq_ignore_ascii_case(after)
-}
-
-fn text_matches(matcher: &StringMatcher, text: &[u8]) -> bool {
-    let lowered;
-    let text = match matcher.ignore_case && !matches!(matcher.kind, StringMatch::Regex(_)) {
-        true => {
-            lowered = text.to_ascii_lowercase();
-            &lowered[..]
-        }
-        false => text,
-    };
-    match &matcher.kind {
-        StringMatch::Exact(wanted) => text == &wanted[..],
-        StringMatch::Prefix(wanted) => text.starts_with(wanted),
-        StringMatch::Suffix(wanted) => text.ends_with(wanted),
-        StringMatch::Contains(wanted) => memchr::memmem::find(text, wanted).is_some(),
-        StringMatch::Regex(regex) => regex.is_match(text),
-    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! Sessions against rustls' own connections and against OpenSSL.
+//! Sessions against rustls' own connections.
 use super::fixtures::*;
 use super::{ClientTls, ServerTls};
 use proptest::prelude::*;
