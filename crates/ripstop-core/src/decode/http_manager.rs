@@ -4,7 +4,7 @@ use super::basic::by_ads;
 use super::filters::http_filters;
 use super::http_options;
 use super::local_reply::local_replies;
-use super::matching::{cidrs, header_name};
+use super::matching::{cidrs, looked_up_name};
 use super::reader::{Reader, type_name};
 use super::route::header_value;
 use super::virtual_host;
@@ -331,7 +331,7 @@ fn key_of(
     };
     reader.at("header_value_extractor", |reader| {
         let HeaderValueExtractor { name, element_separator, extract_type } = extractor;
-        let header = header_name(reader, "name", &name);
+        let header = looked_up_name(reader, "name", &name);
         let index = match extract_type {
             Some(ExtractType::Index(index)) => index,
             Some(ExtractType::Element(_)) => {
@@ -343,7 +343,6 @@ fn key_of(
         if element_separator.is_empty() && index > 0 {
             reader.fault_at("index", "needs an element_separator");
         }
-        let header = if &*header == b"host" { Box::from(&b":authority"[..]) } else { header };
         Some(RouteSource::Scoped { header, separator: element_separator.into_bytes().into(), index })
     })
 }

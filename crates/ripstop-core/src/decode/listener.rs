@@ -82,6 +82,7 @@ pub(super) fn any_listener(reader: &mut Reader, listener: proto::Listener, versi
     }
     let chains = reader.each("filter_chains", filter_chains, filter_chain);
     distinct(reader, &chains);
+    let needs_tls = chains.iter().any(|chain| needs_tls_inspector(&chain.matches));
     let default_chain = reader.optional("default_filter_chain", default_filter_chain, filter_chain);
     let timeout =
         reader.span_or("listener_filters_timeout", listener_filters_timeout, LISTENER_FILTERS_TIMEOUT);
@@ -99,7 +100,7 @@ pub(super) fn any_listener(reader: &mut Reader, listener: proto::Listener, versi
         address,
         filter_chains: chains,
         default_chain,
-        inspects_tls: filters.tls,
+        inspects_tls: filters.tls || needs_tls,
         proxy_protocol: filters.proxy_protocol,
         original_dst: filters.original_dst || use_original_dst.unwrap_or(false),
         listener_filters_timeout: timeout,
@@ -109,6 +110,12 @@ pub(super) fn any_listener(reader: &mut Reader, listener: proto::Listener, versi
         backlog: tcp_backlog_size.unwrap_or(BACKLOG),
         version,
     })
+}
+
+/// Envoy adds `tls_inspector` by itself where chains are told apart by what only it can tell.
+fn needs_tls_inspector(matches: &ChainMatch) -> bool {
+    let by_hello = !matches.server_names.is_empty() || !matches.application_protocols.is_empty();
+    matches.transport_protocol == "tls" || (matches.transport_protocol.is_empty() && by_hello)
 }
 
 /// Two chains that match the same connections are a mistake.

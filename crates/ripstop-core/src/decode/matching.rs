@@ -51,12 +51,11 @@ pub(super) fn string(reader: &mut Reader, wanted: matcher::StringMatcher) -> Opt
 pub(super) fn header(reader: &mut Reader, wanted: route::HeaderMatcher) -> Option<HeaderMatcher> {
     let route::HeaderMatcher { name, invert_match, treat_missing_header_as_empty, header_match_specifier } =
         wanted;
-    let name = header_name(reader, "name", &name);
+    let name = looked_up_name(reader, "name", &name);
     let kind = match header_match_specifier {
         None => HeaderMatch::Present(true),
         Some(specifier) => header_specifier(reader, specifier)?,
     };
-    let name = if &*name == b"host" { Box::from(&b":authority"[..]) } else { name };
     Some(HeaderMatcher {
         id: HeaderId::of(&name),
         name,
@@ -106,6 +105,14 @@ pub(super) fn header_name(reader: &mut Reader, field: &str, name: &str) -> Box<[
         reader.fault_at(field, format!("'{name}' is not a header name"));
     }
     name.to_ascii_lowercase().into_bytes().into()
+}
+
+/// The name of a header that is read; Envoy knows the host by its name in HTTP/2.
+pub(super) fn looked_up_name(reader: &mut Reader, field: &str, name: &str) -> Box<[u8]> {
+    match header_name(reader, field, name) {
+        host if &*host == b"host" => Box::from(&b":authority"[..]),
+        name => name,
+    }
 }
 
 /// A character of a token (RFC 9110, section 5.6.2).

@@ -1,7 +1,7 @@
 //! `RouteAction`: where a request goes and how.
 use super::basic;
 use super::filters::per_filter;
-use super::matching::header_name;
+use super::matching::looked_up_name;
 use super::mutation;
 use super::pattern;
 use super::policies::cookie_name;
@@ -120,7 +120,7 @@ fn destination(
             Some(Destination::Cluster(name.into()))
         }
         Some(Specifier::ClusterHeader(name)) => {
-            Some(Destination::Header(header_name(reader, "cluster_header", &name)))
+            Some(Destination::Header(looked_up_name(reader, "cluster_header", &name)))
         }
         Some(Specifier::WeightedClusters(clusters)) => {
             reader.at("weighted_clusters", |reader| weighted(reader, clusters))
@@ -266,7 +266,7 @@ fn host_rewrite(
         }
         Some(Specifier::AutoHostRewrite(wanted)) => made.is_automatic = wanted,
         Some(Specifier::HostRewriteHeader(name)) => {
-            made.header = Some(header_name(reader, "host_rewrite_header", &name));
+            made.header = Some(looked_up_name(reader, "host_rewrite_header", &name));
         }
         Some(Specifier::HostRewritePathRegex(_)) => {
             reader.fault_at("host_rewrite_path_regex", "is not supported");
@@ -338,7 +338,7 @@ fn hash_policy(reader: &mut Reader, policy: proto::route_action::HashPolicy) -> 
         Some(PolicySpecifier::Header(Header { header_name: name, regex_rewrite })) => {
             reader.at("header", |reader| {
                 refuse!(reader, regex_rewrite);
-                HashKey::Header(header_name(reader, "header_name", &name))
+                HashKey::Header(looked_up_name(reader, "header_name", &name))
             })
         }
         Some(PolicySpecifier::Cookie(Cookie { name, ttl, path, attributes })) => {
