@@ -29,9 +29,9 @@ pub(crate) enum Failure {
     /// The upstream refused the stream: it was not looked at.
     Refused,
     /// The upstream reset the stream.
-    Reset(Code),
+    Reset,
     /// The connection ended.
-    Terminated(&'static str),
+    Terminated,
     TryTimeout,
     /// The answer broke the rules.
     Protocol(&'static str),
@@ -143,7 +143,7 @@ impl Worker {
             self.release_pending(ex);
         }
         let Some(connection) = self.connections.get_mut(connection_key) else {
-            return self.attempt_failed(key, ex, Failure::Terminated("connection termination"));
+            return self.attempt_failed(key, ex, Failure::Terminated);
         };
         ex.phase = Phase::Sent;
         ex.upstream_tls = connection.info.tls.clone();
@@ -186,7 +186,7 @@ impl Worker {
             Machine::Raw(_) => {}
             _ => {
                 ex.up = Side::NONE;
-                return self.attempt_failed(key, ex, Failure::Terminated("connection termination"));
+                return self.attempt_failed(key, ex, Failure::Terminated);
             }
         }
         self.mark_dirty(connection_key);
@@ -358,7 +358,7 @@ impl Worker {
         if ex.response_started && ex.response_ended {
             return; // NO_ERROR after a complete answer (RFC 9113, section 8.1)
         }
-        let failure = if code == Code::REFUSED_STREAM { Failure::Refused } else { Failure::Reset(code) };
+        let failure = if code == Code::REFUSED_STREAM { Failure::Refused } else { Failure::Reset };
         self.attempt_failed(key, ex, failure);
     }
 
@@ -399,7 +399,7 @@ impl Worker {
             Failure::Connect(reason) if reason.contains("timeout") => ReportKind::Timeout,
             Failure::Connect(_) => ReportKind::ConnectFailure,
             Failure::TryTimeout => ReportKind::Timeout,
-            Failure::Reset(_) | Failure::Refused | Failure::Terminated(_) | Failure::Protocol(_) => {
+            Failure::Reset | Failure::Refused | Failure::Terminated | Failure::Protocol(_) => {
                 ReportKind::Reset
             }
             _ => return,
@@ -426,14 +426,14 @@ impl Worker {
     fn retry_after_failure(&mut self, key: Key, ex: &mut Exchange, failure: &Failure) -> bool {
         let is_sent = ex.request_end_sent
             || ex.body_sent > 0
-            || matches!(failure, Failure::Reset(_) | Failure::Terminated(_));
+            || matches!(failure, Failure::Reset | Failure::Terminated);
         let failure = match failure {
             Failure::Connect(_) => AttemptFailure::ConnectFailure,
             Failure::Refused => AttemptFailure::Refused,
-            Failure::Reset(_) | Failure::Terminated(_) | Failure::Protocol(_) if !is_sent => {
+            Failure::Reset | Failure::Terminated | Failure::Protocol(_) if !is_sent => {
                 AttemptFailure::ResetBeforeRequest
             }
-            Failure::Reset(_) | Failure::Terminated(_) | Failure::Protocol(_) => AttemptFailure::Reset,
+            Failure::Reset | Failure::Terminated | Failure::Protocol(_) => AttemptFailure::Reset,
             Failure::TryTimeout => AttemptFailure::PerTryTimeout,
             Failure::Overflow => AttemptFailure::Overflow,
             Failure::NoCluster | Failure::NoHost | Failure::Dropped => return false,
@@ -779,8 +779,8 @@ pub(crate) fn flag_of(failure: &Failure) -> Flags {
         Failure::NoHost | Failure::Dropped => Flags::NO_HEALTHY_UPSTREAM,
         Failure::Overflow => Flags::UPSTREAM_OVERFLOW,
         Failure::Connect(_) => Flags::UPSTREAM_CONNECTION_FAILURE,
-        Failure::Refused | Failure::Reset(_) => Flags::UPSTREAM_REMOTE_RESET,
-        Failure::Terminated(_) => Flags::UPSTREAM_CONNECTION_TERMINATION,
+        Failure::Refused | Failure::Reset => Flags::UPSTREAM_REMOTE_RESET,
+        Failure::Terminated => Flags::UPSTREAM_CONNECTION_TERMINATION,
         Failure::TryTimeout => Flags::UPSTREAM_REQUEST_TIMEOUT,
         Failure::Protocol(_) => Flags::UPSTREAM_PROTOCOL_ERROR,
     }
@@ -799,8 +799,8 @@ fn trigger_of(failure: &Failure) -> Option<Trigger> {
         Failure::TryTimeout => Some(Trigger::Timeout),
         Failure::Connect(_)
         | Failure::Refused
-        | Failure::Reset(_)
-        | Failure::Terminated(_)
+        | Failure::Reset
+        | Failure::Terminated
         | Failure::Protocol(_) => Some(Trigger::Status(503)),
     }
 }

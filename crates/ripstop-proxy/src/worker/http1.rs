@@ -210,13 +210,13 @@ impl Worker {
                 return at;
             };
             let exchange = h1.exchange;
+            if at == data.len() {
+                return at;
+            }
             if exchange == Key::NONE {
                 // Nothing was asked: what came is of no request, and the connection cannot be trusted.
                 self.close(key);
                 return data.len();
-            }
-            if at == data.len() {
-                return at;
             }
             let used = if h1.head_done {
                 self.h1_response_body(key, exchange, &data[at..])

@@ -10,6 +10,10 @@ use ripstop_core::time::Time;
 impl Worker {
     /// Bytes of an HTTP/2 connection, up or down; how many were used.
     pub(crate) fn h2_input(&mut self, key: Key, data: &[u8]) -> usize {
+        let now = self.now;
+        if let Some((machine, _)) = self.h2(key) {
+            machine.tick(now);
+        }
         let mut at = 0;
         loop {
             let Some((machine, _)) = self.h2(key) else { return data.len() };

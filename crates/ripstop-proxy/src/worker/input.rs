@@ -15,6 +15,7 @@ const LINGER: Duration = Duration::from_secs(1);
 impl Worker {
     /// Read what came and let the connection's machine use it.
     pub(crate) fn read(&mut self, key: Key) {
+        self.current = key;
         let mut input = std::mem::take(&mut self.input);
         let mut plaintext = std::mem::take(&mut self.plaintext);
         for round in 0..=READS_PER_TURN {
@@ -198,6 +199,7 @@ impl Worker {
 
     /// Write what is to be written; wake whoever waited for room; close where that was to follow.
     pub(crate) fn flush(&mut self, key: Key) {
+        self.current = key;
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_dirty = false;
         if matches!(connection.machine, Machine::Connecting) && connection.tls.is_none() {
@@ -281,6 +283,7 @@ impl Worker {
 
     /// A connection's deadline may have come.
     pub(crate) fn connection_timer(&mut self, key: Key) {
+        self.current = key;
         let Some(connection) = self.connections.get(key) else { return };
         let deadline = connection.deadline;
         if self.now < deadline {

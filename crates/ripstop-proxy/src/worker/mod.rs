@@ -82,6 +82,10 @@ pub(crate) struct Worker {
     due: Vec<(Timed, Time)>,
     dirty: Vec<Key>,
     resume: Vec<Key>,
+    /// An empty list with room, for `settle`.
+    keys: Vec<Key>,
+    /// The connection that is looked at: ended when that panics.
+    current: Key,
     input: Vec<u8>,
     plaintext: Vec<u8>,
     scratch: Vec<u8>,
@@ -151,6 +155,8 @@ impl Worker {
             due: Vec::new(),
             dirty: Vec::new(),
             resume: Vec::new(),
+            keys: Vec::new(),
+            current: Key::NONE,
             input: Vec::new(),
             plaintext: Vec::new(),
             scratch: Vec::new(),
@@ -181,9 +187,19 @@ impl Worker {
                     return;
                 }
             }
-            self.turn(&events);
+            let turn = std::panic::AssertUnwindSafe(|| self.turn(&events));
+            if std::panic::catch_unwind(turn).is_err() {
+                self.after_panic();
+            }
         }
         self.logs.flush_all();
+    }
+
+    /// A bug in one exchange ends its connection, and no other's.
+    fn after_panic(&mut self) {
+        let key = std::mem::replace(&mut self.current, Key::NONE);
+        eprintln!("ripstop-proxy: a fault of our own ended a connection; the others go on");
+        self.close(key);
     }
 
     fn turn_timeout(&mut self) -> Option<Duration> {
@@ -226,26 +242,21 @@ impl Worker {
     /// Write what is to be written, and go on reading where there is room again, until nothing more happens.
     fn settle(&mut self) {
         const ROUNDS: usize = 16;
+        let mut keys = std::mem::take(&mut self.keys);
         for _ in 0..ROUNDS {
-            let resumed = std::mem::take(&mut self.resume);
-            for key in &resumed {
-                self.read(*key);
+            std::mem::swap(&mut keys, &mut self.resume);
+            for key in keys.drain(..) {
+                self.read(key);
             }
-            let dirty = std::mem::take(&mut self.dirty);
-            for key in &dirty {
-                self.flush(*key);
+            std::mem::swap(&mut keys, &mut self.dirty);
+            for key in keys.drain(..) {
+                self.flush(key);
             }
             if self.resume.is_empty() && self.dirty.is_empty() {
-                self.keep_capacity(resumed, dirty);
-                return;
+                break;
             }
         }
-    }
-
-    fn keep_capacity(&mut self, mut resumed: Vec<Key>, mut dirty: Vec<Key>) {
-        resumed.clear();
-        dirty.clear();
-        (self.resume, self.dirty) = (resumed, dirty);
+        self.keys = keys;
     }
 
     fn socket_event(&mut self, key: Key, event: &mio::event::Event) {

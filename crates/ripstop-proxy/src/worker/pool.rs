@@ -520,7 +520,7 @@ impl Worker {
         for exchange in self.exchanges_of(key) {
             self.with_exchange(exchange, |worker, key, ex| {
                 ex.up = Side::NONE;
-                worker.attempt_failed(key, ex, Failure::Terminated(reason));
+                worker.attempt_failed(key, ex, Failure::Terminated);
             });
         }
         self.close(key);

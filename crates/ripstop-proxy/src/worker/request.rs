@@ -116,9 +116,12 @@ impl Worker {
             // What Envoy's own clients say to each other is not believed from outside.
             request.headers.retain(|field| !field.name.starts_with(b"x-envoy-"));
         } else if !request.headers.has(HeaderId::XForwardedProto) {
-            let scheme =
-                if request.scheme().is_empty() { own_scheme.to_vec() } else { request.scheme().to_vec() };
-            request.headers.push_known(HeaderId::XForwardedProto, &scheme);
+            let scheme = match request.scheme() {
+                b"https" => b"https",
+                b"http" => &b"http"[..],
+                _ => own_scheme,
+            };
+            request.headers.push_known(HeaderId::XForwardedProto, scheme);
         }
         if request.scheme().is_empty() {
             request.set_scheme(own_scheme);

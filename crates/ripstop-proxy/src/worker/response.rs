@@ -294,11 +294,11 @@ impl Worker {
             Failure::TryTimeout => {
                 self.local_reply(key, ex, 504, "upstream request timeout", "upstream_per_try_timeout");
             }
-            Failure::Refused | Failure::Reset(_) => {
+            Failure::Refused | Failure::Reset => {
                 let body = format!("{start}{latest}remote reset");
                 self.local_reply(key, ex, 503, &body, "upstream_reset_before_response_started{remote_reset}");
             }
-            Failure::Terminated(_) => {
+            Failure::Terminated => {
                 let body = format!("{start}{latest}connection termination");
                 let details = "upstream_reset_before_response_started{connection_termination}";
                 self.local_reply(key, ex, 503, &body, details);
