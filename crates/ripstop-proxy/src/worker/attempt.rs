@@ -55,9 +55,11 @@ impl Worker {
         ex.resume_at = Time::NEVER;
         (ex.any_response_byte, ex.request_end_sent, ex.body_sent) = (false, false, 0);
         let Some(name) = self.cluster_name(ex) else {
+            ex.attempts -= 1;
             return self.attempt_failed(key, ex, Failure::NoCluster);
         };
         let Some(resolved) = self.resolve_cluster(&name) else {
+            ex.attempts -= 1;
             ex.cluster = None;
             return self.attempt_failed(key, ex, Failure::NoCluster);
         };
@@ -94,6 +96,7 @@ impl Worker {
             Err(_) => return self.attempt_failed(key, ex, Failure::NoHost),
         };
         let class = ex.class();
+        ex.host = Some(host.clone());
         if !cluster.state.try_request(class, &cluster.config.breakers[class as usize]) {
             return self.attempt_failed(key, ex, Failure::Overflow);
         }
@@ -110,7 +113,6 @@ impl Worker {
                 ex.try_timeout_at = self.now.after(retry.per_try_timeout);
             }
         }
-        ex.host = Some(host.clone());
         ex.tried.push(host.clone());
         self.acquire(key, ex, resolved.cluster, &host, spoken);
     }
@@ -380,10 +382,10 @@ impl Worker {
         }
         if ex.response_started {
             ex.flags.set(flag_of(&failure));
-            ex.details = "upstream_reset_after_response_started";
+            ex.details = details_after_start(&failure);
             return self.abort_response(key, ex);
         }
-        if self.retry_after_failure(key, ex, &failure) {
+        if self.retry_after_failure(ex, &failure) {
             return;
         }
         if let Some(trigger) = trigger_of(&failure) {
@@ -423,7 +425,7 @@ impl Worker {
         }
     }
 
-    fn retry_after_failure(&mut self, key: Key, ex: &mut Exchange, failure: &Failure) -> bool {
+    fn retry_after_failure(&mut self, ex: &mut Exchange, failure: &Failure) -> bool {
         let is_sent = ex.request_end_sent
             || ex.body_sent > 0
             || matches!(failure, Failure::Reset | Failure::Terminated);
@@ -445,16 +447,20 @@ impl Worker {
         {
             return false;
         }
-        self.retry(key, ex, None)
+        self.retry(ex)
     }
 
     /// Try again after a pause, when budget and attempts allow; false: they do not, or the body is gone.
-    pub(crate) fn retry(
-        &mut self,
-        key: Key,
-        ex: &mut Exchange,
-        response: Option<&ripstop_core::http::ResponseHead>,
-    ) -> bool {
+    pub(crate) fn retry(&mut self, ex: &mut Exchange) -> bool {
+        let is_admitted = self.admit_retry(ex);
+        if is_admitted {
+            self.schedule_retry(ex, None);
+        }
+        is_admitted
+    }
+
+    /// Whether attempts and budget allow another; the budget is taken then, and `schedule_retry` must follow.
+    pub(crate) fn admit_retry(&mut self, ex: &mut Exchange) -> bool {
         let Some(policy) = ex.retry.clone() else { return false };
         let Some(cluster) = ex.cluster.and_then(|key| self.clusters.get(key)) else { return false };
         if !ex.may_repeat() {
@@ -468,11 +474,24 @@ impl Worker {
             return false;
         }
         let class = ex.class();
+        if std::mem::take(&mut ex.holds_retry) {
+            cluster.state.release_retry(class); // the attempt that ends was one itself
+        }
         if !cluster.state.try_retry(class, &cluster.config.breakers[class as usize]) {
             ex.flags.set(Flags::UPSTREAM_OVERFLOW);
             return false;
         }
         self.stats.count(cluster.stats, crate::control::stats::ClusterStat::RqRetry);
+        true
+    }
+
+    /// Wait for the next attempt. `response` may say how long (`rate_limited_retry_back_off`).
+    pub(crate) fn schedule_retry(
+        &mut self,
+        ex: &mut Exchange,
+        response: Option<&ripstop_core::http::ResponseHead>,
+    ) {
+        let Some(policy) = ex.retry.clone() else { return };
         ex.holds_retry = true;
         ex.retries += 1;
         let pause = resilience::backoff(
@@ -484,8 +503,6 @@ impl Worker {
         );
         ex.phase = Phase::BackingOff;
         ex.resume_at = self.now.after(pause);
-        let _ = key;
-        true
     }
 
     /// Ask the next service of the fallback chain, when this failure is a reason to.
@@ -653,6 +670,7 @@ impl Worker {
     fn request_timed_out(&mut self, key: Key, ex: &mut Exchange) {
         ex.timeout_at = Time::NEVER;
         if ex.matched.is_none()
+            || (!ex.request_ended && ex.hop == 0 && ex.kind != Kind::Mirror)
             || !matches!(ex.phase, Phase::Connecting | Phase::Sent | Phase::BackingOff | Phase::Answering)
         {
             return self.local_reply(key, ex, 408, "request timeout", "request_overall_timeout");
@@ -677,13 +695,18 @@ impl Worker {
 
     fn max_duration_reached(&mut self, key: Key, ex: &mut Exchange) {
         ex.max_duration_at = Time::NEVER;
-        let is_upstream = ex.phase != Phase::New && ex.matched.is_some();
-        ex.flags.set(if is_upstream { Flags::UPSTREAM_MAX_STREAM_DURATION } else { Flags::DURATION_TIMEOUT });
         if ex.response_started {
             ex.details = "max_duration_timeout";
             return self.abort_response(key, ex);
         }
-        self.local_reply(key, ex, 408, "downstream duration timeout", "max_duration_timeout");
+        let status = if ex.request_ended { 504 } else { 408 };
+        let is_grpc = ex.is_grpc;
+        let (body, details) = ("downstream duration timeout", "max_duration_timeout");
+        self.local_reply_with(key, ex, status, body, details, |head| {
+            if is_grpc {
+                head.headers.push_known(HeaderId::GrpcStatus, b"4");
+            }
+        });
     }
 
     fn stream_idle(&mut self, key: Key, ex: &mut Exchange) {
@@ -771,6 +794,16 @@ fn shadow_host(authority: &[u8]) -> Vec<u8> {
         authority.iter().rposition(|byte| *byte == b':').filter(|at| !authority[*at..].contains(&b']'));
     let at = colon.unwrap_or(authority.len());
     [&authority[..at], b"-shadow", &authority[at..]].concat()
+}
+
+/// The words for an answer that broke off.
+fn details_after_start(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Terminated(_) => "upstream_reset_after_response_started{connection_termination}",
+        Failure::Protocol(_) => "upstream_reset_after_response_started{protocol_error}",
+        Failure::Refused => "upstream_reset_after_response_started{remote_refused_stream_reset}",
+        _ => "upstream_reset_after_response_started{remote_reset}",
+    }
 }
 
 pub(crate) fn flag_of(failure: &Failure) -> Flags {

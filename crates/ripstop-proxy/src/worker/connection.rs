@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     pub written: usize,
     pub readable: bool,
     pub writable: bool,
+    /// The end of the peer's side was announced and is yet to be read.
+    pub ending: bool,
     /// The peer has ended its side.
     pub read_closed: bool,
     /// Ours ends once all is written.
@@ -208,6 +210,7 @@ impl Connection {
             written: 0,
             readable: false,
             writable: false,
+            ending: false,
             read_closed: false,
             close_after_write: Close::No,
             is_dirty: false,
@@ -246,7 +249,7 @@ impl Connection {
             }
             Ok(n) => {
                 if n < buffer.len() {
-                    self.readable = false;
+                    self.readable = self.ending; // the end came with the data: no further event tells of it
                 } else {
                     self.read_size = (self.read_size * 4).min(super::INPUT_SIZE);
                 }

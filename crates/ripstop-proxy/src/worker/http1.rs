@@ -97,7 +97,6 @@ impl Worker {
         h1.requests += 1;
         exchange.down = super::exchange::Side { connection: key, stream: 0 };
         exchange.info = Some(connection.info.clone());
-        exchange.bytes_received = used as u64;
         exchange.chain = Some(chain);
         connection.deadline = Time::NEVER;
         let exchange = self.begin(exchange);
@@ -215,6 +214,7 @@ impl Worker {
             }
             if exchange == Key::NONE {
                 // Nothing was asked: what came is of no request, and the connection cannot be trusted.
+                self.leave_pool(key);
                 self.close(key);
                 return data.len();
             }
@@ -350,6 +350,12 @@ impl Worker {
             self.h1_client_detach(key);
             self.with_exchange(exchange, |worker, key, ex| worker.response_data(key, ex, &[], true, 0));
             return;
+        }
+        if exchange != Key::NONE && h1.answered {
+            // Part of an answer is none (RFC 9112, section 8).
+            self.h1_client_detach_broken(key);
+            let why = "incomplete_answer";
+            return self.with_exchange(exchange, |worker, key, ex| worker.response_broken(key, ex, why));
         }
         self.upstream_broken(key, if is_broken { "remote reset" } else { "connection termination" });
     }

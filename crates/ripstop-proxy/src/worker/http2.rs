@@ -96,7 +96,6 @@ impl Worker {
                 _ if end => BodyLength::Empty,
                 _ => BodyLength::Chunked,
             };
-            ex.bytes_received = ex.request.headers.size() as u64;
             worker.start_request(key, ex, false);
         });
     }

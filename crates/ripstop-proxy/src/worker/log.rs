@@ -225,9 +225,10 @@ fn record_of<'a>(
         None => no_connection,
     };
     let is_http = ex.kind != Kind::Tcp;
+    let has_head = !(ex.request.path().is_empty() && ex.request.authority().is_empty());
     Record {
         connection,
-        request: is_http.then_some(&ex.request),
+        request: (is_http && has_head).then_some(&ex.request),
         response: is_http.then_some(&ex.response),
         trailers: Some(&ex.trailers),
         protocol: is_http.then_some(ex.request.version),

@@ -263,6 +263,7 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         connection.writable |= event.is_writable();
+        connection.ending |= event.is_read_closed() || event.is_error();
         if connection.upstream.as_ref().is_some_and(|link| !link.is_connected) {
             return self.connect_progress(key);
         }

@@ -71,6 +71,8 @@ impl Worker {
         };
         let breaker = &thread.config.breakers[class as usize];
         if !thread.state.try_pending(class, breaker) {
+            self.end_attempt(ex); // what is held is counted with the host
+            ex.host = None;
             return self.attempt_failed(key, ex, Failure::Overflow);
         }
         ex.holds_pending = true;
@@ -572,8 +574,7 @@ fn h2_options(protocol: &UpstreamProtocol) -> Http2Options {
 
 /// Why a connection was not made, in Envoy's words (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
 fn connect_reason(error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => format!("delayed connect error: {code}"),
-        None => format!("delayed connect error: {error}"),
-    }
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    format!("delayed_connect_error:_{}", words.replace(' ', "_"))
 }

@@ -15,12 +15,13 @@ impl Worker {
     /// Send the head in `ex.response`; `end` when no body follows.
     pub(crate) fn send_head(&mut self, ex: &mut Exchange, end: bool) {
         let draining = self.is_draining_connection(ex.down.connection);
+        let most = ex.chain.as_ref().and_then(|c| c.manager.as_ref()).map_or(0, |m| m.max_requests_per_connection);
         let Some(connection) = self.connections.get_mut(ex.down.connection) else { return };
-        let before = connection.unsent();
         match &mut connection.machine {
             Machine::H1Server(h1) => {
                 let body = response_length(ex, end);
-                if body == BodyLength::UntilClose || !ex.request_ended || draining {
+                let worn_out = most > 0 && h1.requests >= u64::from(most);
+                if body == BodyLength::UntilClose || !ex.request_ended || draining || worn_out {
                     h1.keep_alive = false;
                 }
                 h1.body_sent_chunked = body == BodyLength::Chunked;
@@ -38,7 +39,6 @@ impl Worker {
             }
             _ => return,
         }
-        ex.bytes_sent += connection.unsent().saturating_sub(before) as u64;
         self.mark_dirty(ex.down.connection);
     }
 
@@ -140,7 +140,9 @@ impl Worker {
         ex.response.status = status;
         ex.status = status;
         ex.local_body = String::from_utf8_lossy(&body).into_owned();
+        self.change_response(ex, true);
         let mut content_type = String::from("text/plain");
+        let before = body.len();
         if let Some(manager) = ex.chain.as_ref().and_then(|chain| chain.manager.clone()) {
             let mut response = std::mem::take(&mut ex.response);
             let record = self.record(ex);
@@ -154,7 +156,7 @@ impl Worker {
         if is_grpc {
             self.grpc_reply(ex, &body);
             body.clear();
-        } else if !body.is_empty() {
+        } else if !body.is_empty() && (body.len() != before || !ex.response.headers.has(HeaderId::ContentType)) {
             ex.response.headers.set(HeaderId::ContentType, content_type.as_bytes());
         }
         if !is_grpc {
@@ -183,7 +185,8 @@ impl Worker {
     fn grpc_reply(&mut self, ex: &mut Exchange, body: &[u8]) {
         let code = ex.response.headers.get(HeaderId::GrpcStatus).map(<[u8]>::to_vec);
         let status = ex.response.status;
-        ex.response.status = 200;
+        (ex.response.status, ex.status) = (200, 200);
+        let body = body.strip_suffix(b"\n").unwrap_or(body); // JSON formats end so
         let headers = &mut ex.response.headers;
         headers.set(HeaderId::ContentType, b"application/grpc");
         let mut text = itoa::Buffer::new();
@@ -251,8 +254,9 @@ impl Worker {
 
     /// The message itself was refused: answered as far as that can be, then the connection ends (RFC 9112, section 2.2).
     pub(crate) fn refuse_message(&mut self, key: Key, ex: &mut Exchange, status: u16, why: &'static str) {
-        let flag = if status == 408 { Flags::STREAM_IDLE_TIMEOUT } else { Flags::DOWNSTREAM_PROTOCOL_ERROR };
-        ex.flags.set(flag);
+        if status != 408 {
+            ex.flags.set(Flags::DOWNSTREAM_PROTOCOL_ERROR);
+        }
         let body = match status {
             400 => "Bad Request",
             408 => "request header timeout",

@@ -34,10 +34,16 @@ impl Worker {
         if ex.request_ended {
             ex.request_end_at = self.now;
         }
+        if ex.request.version == Version::Http10 && ex.request.authority().is_empty() {
+            ex.request.set_authority(manager.http1.default_host_for_http_10.as_bytes());
+        }
         if self.refuse_version(key, ex, &manager) {
             return;
         }
         self.normalise_upgrade(ex);
+        if !ex.request.path().starts_with(b"/") && ex.kind != Kind::Connect {
+            return self.local_reply(key, ex, 404, "", "absolute_path_rejected"); // `OPTIONS *`
+        }
         if expects_continue && !manager.proxy_100_continue {
             self.send_continue(ex);
         }
@@ -61,6 +67,7 @@ impl Worker {
     fn refuse_version(&mut self, key: Key, ex: &mut Exchange, manager: &HttpManager) -> bool {
         if ex.request.version == Version::Http10 && !manager.http1.accept_http_10 {
             // Envoy's answer to a version that it does not speak.
+            ex.flags.set(Flags::DOWNSTREAM_PROTOCOL_ERROR);
             self.local_reply(key, ex, 426, "Upgrade Required", "low_version");
             return true;
         }
@@ -116,12 +123,8 @@ impl Worker {
             // What Envoy's own clients say to each other is not believed from outside.
             request.headers.retain(|field| !field.name.starts_with(b"x-envoy-"));
         } else if !request.headers.has(HeaderId::XForwardedProto) {
-            let scheme = match request.scheme() {
-                b"https" => b"https",
-                b"http" => &b"http"[..],
-                _ => own_scheme,
-            };
-            request.headers.push_known(HeaderId::XForwardedProto, scheme);
+            // What the client says of its own scheme is not believed.
+            request.headers.push_known(HeaderId::XForwardedProto, own_scheme);
         }
         if request.scheme().is_empty() {
             request.set_scheme(own_scheme);
@@ -266,24 +269,23 @@ impl Worker {
 
     /// The limits of a route: the whole request, idle, the longest stream, gRPC's own.
     fn timeouts(&mut self, ex: &mut Exchange, forward: &Forward) {
-        let mut timeout = forward.timeout;
-        let is_tunnel = ex.kind != Kind::Http;
-        if let (Some(most), true) = (forward.grpc_timeout_max, ex.is_grpc) {
-            if let Some(asked) = ex.request.headers.get(HeaderId::GrpcTimeout).and_then(grpc_timeout) {
-                let asked = asked.saturating_sub(forward.grpc_timeout_offset);
-                timeout = if most.is_zero() { asked } else { asked.min(most) };
-            }
-        }
-        ex.timeout_at = Time::NEVER;
-        if !timeout.is_zero() && !is_tunnel {
-            // Envoy's counts from the end of the request; ours bounds an endless upload too, by the idle time.
-            ex.timeout_at = if ex.request_ended { self.now.after(timeout) } else { Time::NEVER };
+        // A route's timeout counts from the end of the request; until then the manager's `request_timeout` does.
+        if ex.request_ended {
+            let has_one = !forward.timeout.is_zero() && ex.kind == Kind::Http;
+            ex.timeout_at = if has_one { self.now.after(forward.timeout) } else { Time::NEVER };
         }
         if let Some(idle) = forward.idle_timeout {
             ex.idle = idle;
         }
         if let Some(most) = forward.max_stream_duration {
             ex.max_duration_at = if most.is_zero() { Time::NEVER } else { self.now.after(most) };
+        }
+        if let (Some(most), true) = (forward.grpc_timeout_max, ex.is_grpc) {
+            if let Some(asked) = ex.request.headers.get(HeaderId::GrpcTimeout).and_then(grpc_timeout) {
+                let asked = asked.saturating_sub(forward.grpc_timeout_offset);
+                let limit = if most.is_zero() { asked } else { asked.min(most) };
+                ex.max_duration_at = self.now.after(limit);
+            }
         }
     }
 

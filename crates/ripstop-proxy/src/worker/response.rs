@@ -49,19 +49,12 @@ impl Worker {
             resilience::may_retry(policy, &ex.request, has_key)
                 && resilience::decide_head(policy, &ex.request, &ex.response, has_key)
         });
-        if wants_retry {
+        if wants_retry && self.admit_retry(ex) {
             let response = std::mem::take(&mut ex.response);
             self.leave_answer(ex, end);
-            if self.retry(key, ex, Some(&response)) {
-                ex.response = response;
-                return true;
-            }
+            self.schedule_retry(ex, Some(&response));
             ex.response = response;
-            if !ex.up.is_some() && !end {
-                // The answer was left already: say what it said, without its body.
-                ex.response.headers.remove(HeaderId::ContentLength);
-                return self.answer_left(key, ex);
-            }
+            return true;
         }
         let trigger = Trigger::Status(ex.response.status);
         let falls = ex.matched.as_ref().and_then(Matched::forward).is_some_and(|forward| {
@@ -80,11 +73,6 @@ impl Worker {
             self.abort_upstream(ex, ripstop_core::http2::Code::CANCEL);
         }
         self.end_attempt(ex);
-    }
-
-    fn answer_left(&mut self, key: Key, ex: &mut Exchange) -> bool {
-        self.pass_head(key, ex, true, false);
-        true
     }
 
     fn pass_head(&mut self, key: Key, ex: &mut Exchange, end: bool, is_tunnel: bool) {
@@ -107,7 +95,7 @@ impl Worker {
         if ex.response.version != Version::Http2 || is_tunnel {
             http1::strip_hop_by_hop_response(&mut ex.response, is_tunnel);
         }
-        self.change_response(ex);
+        self.change_response(ex, false);
         self.answer_filters(ex, false);
         self.base_response_headers(ex, false);
         let ends_here = end && !is_tunnel;
@@ -121,12 +109,14 @@ impl Worker {
         }
     }
 
+    fn suppresses_envoy_headers(&self, ex: &Exchange) -> bool {
+        ex.chain.as_ref().and_then(|c| c.manager.as_ref()).is_none_or(|m| m.suppress_envoy_headers)
+    }
+
     /// Header changes of the route, and the mesh's own marks.
-    fn change_response(&mut self, ex: &mut Exchange) {
+    pub(crate) fn change_response(&mut self, ex: &mut Exchange, is_local: bool) {
         let Some(matched) = ex.matched.clone() else { return };
-        let suppress =
-            ex.chain.as_ref().and_then(|c| c.manager.as_ref()).is_none_or(|m| m.suppress_envoy_headers);
-        if !suppress {
+        if !is_local && !self.suppresses_envoy_headers(ex) {
             let mut text = itoa::Buffer::new();
             let elapsed = self.now.since(ex.attempt_start).as_millis();
             ex.response
@@ -263,38 +253,35 @@ impl Worker {
             Failure::Dropped => self.local_reply(key, ex, 503, "drop overload", "drop_overload"),
             Failure::Overflow => {
                 let body = format!("{start}{latest}overflow");
-                self.local_reply_with(
-                    key,
-                    ex,
-                    503,
-                    &body,
-                    "upstream_reset_before_response_started{overflow}",
-                    |head| {
+                let details = "upstream_reset_before_response_started{overflow}";
+                let suppress = self.suppresses_envoy_headers(ex);
+                self.local_reply_with(key, ex, 503, &body, details, |head| {
+                    if !suppress {
                         head.headers.push(b"x-envoy-overloaded", b"true");
-                    },
-                );
+                    }
+                });
             }
             Failure::Connect(reason) => {
+                let details = "upstream_reset_before_response_started{connection_timeout}";
+                if reason == "connection timeout" {
+                    let body = format!("{start}{latest}connection timeout");
+                    return self.local_reply(key, ex, 503, &body, details);
+                }
                 ex.failure.clone_from(reason);
-                let is_timeout = reason == "connection timeout";
-                let kind = if is_timeout {
-                    "connection timeout"
-                } else {
-                    "remote connection failure, transport failure reason: "
-                };
-                let reason = if is_timeout { "" } else { reason.as_str() };
-                let body = format!("{start}{latest}{kind}{reason}");
-                let details = if is_timeout {
-                    "upstream_reset_before_response_started{connection_timeout}"
-                } else {
-                    "upstream_reset_before_response_started{remote_connection_failure}"
-                };
-                self.local_reply(key, ex, 503, &body, details);
+                let known = "upstream_reset_before_response_started{remote_connection_failure";
+                ex.details_text = format!("{known}|{}}}", reason.replace(' ', "_"));
+                let body = format!("{start}{latest}remote connection failure");
+                self.local_reply(key, ex, 503, &body, "");
             }
             Failure::TryTimeout => {
                 self.local_reply(key, ex, 504, "upstream request timeout", "upstream_per_try_timeout");
             }
-            Failure::Refused | Failure::Reset => {
+            Failure::Refused => {
+                let body = format!("{start}{latest}remote refused stream reset");
+                let details = "upstream_reset_before_response_started{remote_refused_stream_reset}";
+                self.local_reply(key, ex, 503, &body, details);
+            }
+            Failure::Reset => {
                 let body = format!("{start}{latest}remote reset");
                 self.local_reply(key, ex, 503, &body, "upstream_reset_before_response_started{remote_reset}");
             }
