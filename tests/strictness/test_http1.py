@@ -1,0 +1,84 @@
+"""Each malformed request is answered as its row says, and nothing of it is smuggled on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from oracle.case import CASES, Case, Cluster, case, to
+from oracle.planes import Plane
+from oracle.upstreams import Script
+
+from .http1_rows import ROWS, Row
+
+QUIET = 1.0
+"""A connection on which nothing happens for so long, in seconds, stays open."""
+
+
+@case(
+    routes=[
+        to(prefix=f"/", cluster="@up"),
+    ],
+    manager={"http_protocol_options": {"accept_http_10": True, "allow_absolute_url": True}, "upgrade_configs": [{"upgrade_type": "CONNECT"}]},
+    clusters={"up": Cluster([Script()])},
+)
+async def strictness(_: Any) -> None:
+    pass
+
+
+TABLE: list[Case] = [CASES.pop("strictness")]
+
+
+async def act(port: int, row: Row) -> tuple[tuple[int, ...], bool]:
+    """Send a row; the statuses that came, and whether the connection was closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with contextlib.suppress(OSError):
+        writer.write(row.sent)
+        await writer.drain()
+    got, closed = b"", False
+    try:
+        while True:
+            piece = await asyncio.wait_for(reader.read(65536), QUIET)
+            if not piece:
+                closed = True
+                break
+            got += piece
+    except TimeoutError:
+        pass
+    except OSError:
+        closed = True
+    writer.close()
+    return tuple(int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d)", got)), closed
+
+
+async def act_all(plane: Plane) -> dict[str, tuple[tuple[int, ...], bool, int]]:
+    await plane.start()
+    found = {}
+    try:
+        stage = plane.stages["strictness"]
+        up = stage.up()
+        slots = asyncio.Semaphore(1)
+        for row in ROWS:
+            async with slots:
+                before = up.calls
+                answers, closed = await act(stage.port, row)
+                found[row.name] = (answers, closed, up.calls - before)
+        assert plane.process and plane.process.poll() is None, plane.output()
+        return found
+    finally:
+        await plane.stop()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[tuple[int, ...], bool, int]]]:
+    plane = Plane("native", tmp_path_factory.mktemp("strictness"), TABLE)
+    yield asyncio.run(act_all(plane))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_the_answer_is_the_one_of_the_row(found: dict[str, tuple[tuple[int, ...], bool, int]], row: Row) -> None:
+    assert found[row.name] == (row.answers, row.ends, row.reaches), row.why
