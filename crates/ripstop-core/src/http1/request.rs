@@ -172,13 +172,27 @@ fn host(head: &mut RequestHead, value: &[u8], hosts: usize, has_own_authority: b
             )
             || matches!(byte, b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
     });
-    if !is_valid {
+    if !is_valid || !has_valid_port(value) {
         return Err(Refusal::new(400, "invalid_host_header"));
     }
     if !has_own_authority {
         head.set_authority(value);
     }
     Ok(())
+}
+
+/// `uri-host [ ":" port ]`: a port is digits, and only a bracketed host has colons of its own (RFC 3986, section 3.2).
+fn has_valid_port(host: &[u8]) -> bool {
+    let after = match host.iter().position(|byte| *byte == b']') {
+        Some(end) if host.starts_with(b"[") => &host[end + 1..],
+        Some(_) => return false,
+        None => &host[memchr::memchr(b':', host).unwrap_or(host.len())..],
+    };
+    match after.split_first() {
+        None => true,
+        Some((b':', port)) => port.iter().all(u8::is_ascii_digit),
+        Some(_) => false,
+    }
 }
 
 fn meta(head: &mut RequestHead, absolute_form: bool) -> Result<RequestMeta, Refusal> {

@@ -67,7 +67,6 @@ impl Worker {
         let Some(cluster) = self.clusters.get_mut(resolved.cluster) else {
             return self.attempt_failed(key, ex, Failure::NoCluster);
         };
-        self.stats.upstream_request(cluster.stats);
         let avoid: smallvec::SmallVec<[HostId; 4]> = match &ex.retry {
             Some(retry) if retry.avoids_previous_hosts => ex.tried.iter().map(|host| host.id).collect(),
             _ => smallvec::SmallVec::new(),
@@ -117,7 +116,7 @@ impl Worker {
         self.acquire(key, ex, resolved.cluster, &host, spoken);
     }
 
-    fn cluster_name(&mut self, ex: &Exchange) -> Option<Arc<str>> {
+    pub(crate) fn cluster_name(&self, ex: &Exchange) -> Option<Arc<str>> {
         if let Some(proxy) = &ex.tcp {
             return super::tcp::choose_cluster(proxy, ex);
         }
@@ -148,6 +147,9 @@ impl Worker {
             return self.attempt_failed(key, ex, Failure::Terminated);
         };
         ex.phase = Phase::Sent;
+        if let Some(cluster) = ex.cluster.and_then(|key| self.clusters.get(key)) {
+            self.stats.upstream_request(cluster.stats);
+        }
         ex.upstream_tls = connection.info.tls.clone();
         ex.up = Side { connection: connection_key, stream: 0 };
         let tells_attempts = ex.matched.as_ref().is_some_and(|m| m.virtual_host.tells_attempts);
@@ -200,6 +202,9 @@ impl Worker {
 
     /// The body that came before there was an upstream, or that is sent again.
     fn send_kept_body(&mut self, ex: &mut Exchange) {
+        if ex.kind == Kind::Upgrade {
+            return; // the tunnel's bytes wait until there is one
+        }
         let body = std::mem::take(&mut ex.body);
         let end = ex.request_ended;
         if !body.is_empty() || (end && !ex.request_end_sent) {
@@ -259,9 +264,11 @@ impl Worker {
             ex.owed_request += flow;
             if end && !ex.request_ended {
                 worker.request_complete(ex);
+                ex.down_half_closed = matches!(ex.kind, Kind::Upgrade | Kind::Connect);
             }
             worker.mirror_data(ex.stream_id, data, end);
-            let is_flowing = ex.up.is_some() && matches!(ex.phase, Phase::Sent | Phase::Answering);
+            let waits = ex.kind == Kind::Upgrade && !ex.response_started;
+            let is_flowing = ex.up.is_some() && matches!(ex.phase, Phase::Sent | Phase::Answering) && !waits;
             if !is_flowing {
                 ex.body.extend_from_slice(data);
             } else {
@@ -360,7 +367,11 @@ impl Worker {
         if ex.response_started && ex.response_ended {
             return; // NO_ERROR after a complete answer (RFC 9113, section 8.1)
         }
-        let failure = if code == Code::REFUSED_STREAM { Failure::Refused } else { Failure::Reset };
+        let failure = match code {
+            Code::REFUSED_STREAM => Failure::Refused,
+            Code::PROTOCOL_ERROR => Failure::Protocol("http2.remote_protocol_error"),
+            _ => Failure::Reset,
+        };
         self.attempt_failed(key, ex, failure);
     }
 
@@ -690,6 +701,7 @@ impl Worker {
             return;
         }
         ex.flags.set(Flags::UPSTREAM_REQUEST_TIMEOUT);
+        self.count_status(ex, 504);
         self.local_reply(key, ex, 504, "upstream request timeout", "response_timeout");
     }
 
@@ -799,7 +811,7 @@ fn shadow_host(authority: &[u8]) -> Vec<u8> {
 /// The words for an answer that broke off.
 fn details_after_start(failure: &Failure) -> &'static str {
     match failure {
-        Failure::Terminated(_) => "upstream_reset_after_response_started{connection_termination}",
+        Failure::Terminated => "upstream_reset_after_response_started{connection_termination}",
         Failure::Protocol(_) => "upstream_reset_after_response_started{protocol_error}",
         Failure::Refused => "upstream_reset_after_response_started{remote_refused_stream_reset}",
         _ => "upstream_reset_after_response_started{remote_reset}",

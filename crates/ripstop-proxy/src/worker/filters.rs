@@ -119,8 +119,10 @@ impl Worker {
             FaultAbort::Http(status) => {
                 self.local_reply(key, ex, status, "fault filter abort", "fault_filter_abort");
             }
+            FaultAbort::Grpc(_) if !ex.is_grpc => {
+                self.local_reply(key, ex, 200, "fault filter abort", "fault_filter_abort");
+            }
             FaultAbort::Grpc(code) => {
-                ex.is_grpc = true;
                 self.local_reply_with(key, ex, 500, "fault filter abort", "fault_filter_abort", |head| {
                     let mut text = itoa::Buffer::new();
                     head.headers.push_known(HeaderId::GrpcStatus, text.format(code).as_bytes());

@@ -86,6 +86,12 @@ impl Worker {
         let Machine::H2Server(h2) = &mut connection.machine else { return };
         h2.requests += 1;
         h2.streams.insert(stream, exchange);
+        let manager = connection.chain.as_ref().and_then(|chain| chain.manager.as_ref());
+        let most = manager.map_or(0, |manager| manager.max_requests_per_connection);
+        if most > 0 && h2.requests >= u64::from(most) && h2.draining.is_none() {
+            h2.draining = Some(self.now);
+            h2.machine.go_away(Code::NO_ERROR, false);
+        }
         if let Some(ex) = self.exchanges.get_mut(exchange) {
             std::mem::swap(&mut ex.request, h2.machine.request_head());
         }
@@ -199,7 +205,14 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.upstream.is_some() {
             let _ = connection.flush();
-            return self.upstream_broken(key, reason);
+            self.leave_pool(key);
+            for exchange in self.exchanges_of(key) {
+                self.with_exchange(exchange, |worker, key, ex| {
+                    ex.up = Side::NONE;
+                    worker.response_broken(key, ex, reason);
+                });
+            }
+            return self.close(key);
         }
         for exchange in self.exchanges_of(key) {
             let flag = ripstop_core::outcome::Flags::DOWNSTREAM_PROTOCOL_ERROR;

@@ -181,10 +181,19 @@ impl Worker {
         }
     }
 
+    /// The cluster that an exchange went to, or would have gone to by its route.
+    fn cluster_of_record(&self, ex: &Exchange) -> Option<Arc<Cluster>> {
+        let key = ex.cluster.or_else(|| {
+            let name = self.cluster_name(ex).filter(|_| ex.kind != Kind::Tcp)?;
+            self.cluster_names.get(&name).copied()
+        })?;
+        self.clusters.get(key).map(|cluster| cluster.config.clone())
+    }
+
     fn log_to(&mut self, log: &Arc<AccessLog>, ex: &Exchange) {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        let cluster = ex.cluster.and_then(|key| self.clusters.get(key)).map(|cluster| cluster.config.clone());
+        let cluster = self.cluster_of_record(ex);
         let record = record_of(ex, self.now, &self.no_connection, cluster.as_deref());
         let passes = log.filter.as_ref().is_none_or(|filter| template::passes(filter, &record, ex.random));
         if passes {

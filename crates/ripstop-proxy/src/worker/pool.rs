@@ -168,7 +168,7 @@ impl Worker {
                     Ok(session) => Some(Box::new(session)),
                     Err(fault) => {
                         cluster.state.release_connection(class);
-                        return Err(Failure::Connect(format!("TLS_error: {}", fault.reason)));
+                        return Err(Failure::Connect(tls_reason(fault.reason)));
                     }
                 }
             }
@@ -218,7 +218,7 @@ impl Worker {
         let Some(session) = tls else { return self.upstream_ready(key, None) };
         // The client speaks first.
         if let Err(fault) = session.start(cipher) {
-            return self.connect_failed(key, format!("TLS_error: {}", fault.reason));
+            return self.connect_failed(key, tls_reason(fault.reason));
         }
         self.mark_dirty(key);
     }
@@ -509,7 +509,7 @@ impl Worker {
             }
             let reason = match (reason, connection.tls.is_some()) {
                 ("connection timeout", _) => "connection timeout".to_owned(),
-                (why, true) => format!("TLS_error: {why}"),
+                (why, true) => tls_reason(why),
                 (why, false) => why.to_owned(),
             };
             return self.connect_failed(key, reason);
@@ -547,6 +547,12 @@ impl Worker {
             self.connect_if_waiting(link.cluster, &link.host, link.spoken, link.class);
         }
     }
+}
+
+/// A failure of TLS in one word, as Envoy has it.
+fn tls_reason(why: &str) -> String {
+    let why = why.replace(' ', "_");
+    if why.starts_with("TLS_error") { why } else { format!("TLS_error:|{why}:TLS_error_end") }
 }
 
 fn new_h1_client(now: Time) -> H1Client {

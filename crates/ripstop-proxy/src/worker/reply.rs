@@ -15,12 +15,19 @@ impl Worker {
     /// Send the head in `ex.response`; `end` when no body follows.
     pub(crate) fn send_head(&mut self, ex: &mut Exchange, end: bool) {
         let draining = self.is_draining_connection(ex.down.connection);
-        let most = ex.chain.as_ref().and_then(|c| c.manager.as_ref()).map_or(0, |m| m.max_requests_per_connection);
+        let most =
+            ex.chain.as_ref().and_then(|c| c.manager.as_ref()).map_or(0, |m| m.max_requests_per_connection);
         let Some(connection) = self.connections.get_mut(ex.down.connection) else { return };
         match &mut connection.machine {
             Machine::H1Server(h1) => {
                 let body = response_length(ex, end);
-                let worn_out = most > 0 && h1.requests >= u64::from(most);
+                // What follows a refused tunnel may have been meant for it.
+                let is_refused_tunnel = match ex.kind {
+                    Kind::Upgrade => ex.response.status != 101,
+                    Kind::Connect => !(200..300).contains(&ex.response.status),
+                    _ => false,
+                };
+                let worn_out = is_refused_tunnel || (most > 0 && h1.requests >= u64::from(most));
                 if body == BodyLength::UntilClose || !ex.request_ended || draining || worn_out {
                     h1.keep_alive = false;
                 }
@@ -156,7 +163,9 @@ impl Worker {
         if is_grpc {
             self.grpc_reply(ex, &body);
             body.clear();
-        } else if !body.is_empty() && (body.len() != before || !ex.response.headers.has(HeaderId::ContentType)) {
+        } else if !body.is_empty()
+            && (body.len() != before || !ex.response.headers.has(HeaderId::ContentType))
+        {
             ex.response.headers.set(HeaderId::ContentType, content_type.as_bytes());
         }
         if !is_grpc {
@@ -254,6 +263,10 @@ impl Worker {
 
     /// The message itself was refused: answered as far as that can be, then the connection ends (RFC 9112, section 2.2).
     pub(crate) fn refuse_message(&mut self, key: Key, ex: &mut Exchange, status: u16, why: &'static str) {
+        if let Some(chain) = ex.chain.clone().filter(|_| !ex.counted) {
+            ex.counted = true;
+            self.stats.request_began(chain.stats);
+        }
         if status != 408 {
             ex.flags.set(Flags::DOWNSTREAM_PROTOCOL_ERROR);
         }

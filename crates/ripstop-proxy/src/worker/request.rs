@@ -58,9 +58,6 @@ impl Worker {
             Err(_) => return self.local_reply(key, ex, 400, "", "path_normalization_failed"),
         }
         self.manager_headers(ex, &manager);
-        if !self.upgrade_is_known(ex, &manager) {
-            return self.local_reply(key, ex, 403, "", "upgrade_failed");
-        }
         self.find_route(key, ex, &manager);
     }
 
@@ -92,6 +89,9 @@ impl Worker {
         }
         if ex.upgrade {
             ex.kind = Kind::Upgrade;
+            // What follows is the tunnel's, and has no length.
+            ex.request_body = ripstop_core::http::BodyLength::Empty;
+            ex.request_ended = false;
         } else if ex.request.method() == Method::Connect {
             ex.kind = Kind::Connect;
         }
@@ -190,6 +190,9 @@ impl Worker {
         let mut matched = Matched { config, virtual_host, route, weighted: None };
         matched.weighted = weighted_index(&matched, &ex.request, ex.random);
         ex.matched = Some(matched);
+        if !self.upgrade_is_known(ex, manager) {
+            return self.local_reply(key, ex, 403, "", "upgrade_failed");
+        }
         self.run_filters(key, ex, 0);
     }
 

@@ -36,9 +36,6 @@ impl Worker {
                 host.latency.answered(round_trip, self.now);
             }
         }
-        if let Some(cluster) = ex.cluster.and_then(|key| self.clusters.get(key)) {
-            self.stats.upstream_status(cluster.stats, status, self.now.since(ex.attempt_start));
-        }
         self.judge(ex, ReportKind::Http(judged_status(ex)));
     }
 
@@ -75,7 +72,15 @@ impl Worker {
         self.end_attempt(ex);
     }
 
+    /// Count what the cluster's answer was: the one that is passed on, or ours in its stead.
+    pub(crate) fn count_status(&self, ex: &Exchange, status: u16) {
+        if let Some(cluster) = ex.cluster.and_then(|key| self.clusters.get(key)) {
+            self.stats.upstream_status(cluster.stats, status, self.now.since(ex.attempt_start));
+        }
+    }
+
     fn pass_head(&mut self, key: Key, ex: &mut Exchange, end: bool, is_tunnel: bool) {
+        self.count_status(ex, ex.response.status);
         ex.status = ex.response.status;
         if ex.details.is_empty() {
             ex.details = "via_upstream";
@@ -231,6 +236,7 @@ impl Worker {
 
     fn mirror_answer(&mut self, key: Key, ex: &mut Exchange, end: bool) {
         ex.status = ex.response.status;
+        self.count_status(ex, ex.status);
         ex.phase = Phase::Answering;
         if end {
             self.finish(key, ex);
@@ -241,6 +247,14 @@ impl Worker {
     pub(crate) fn answer_failure(&mut self, key: Key, ex: &mut Exchange, failure: &super::attempt::Failure) {
         use super::attempt::Failure;
         ex.flags.set(super::attempt::flag_of(failure));
+        self.count_status(
+            ex,
+            match failure {
+                Failure::TryTimeout => 504,
+                Failure::Protocol(_) => 502,
+                _ => 503,
+            },
+        );
         let latest = if ex.attempts > 1 { "retried and the latest reset reason: " } else { "reset reason: " };
         let start = "upstream connect error or disconnect/reset before headers. ";
         match failure {

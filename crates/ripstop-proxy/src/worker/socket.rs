@@ -3,6 +3,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::time::Duration;
 
 /// A non-blocking stream.
 pub(crate) enum Socket {
@@ -88,6 +89,15 @@ impl Socket {
         let _ = match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// Dropping it sends RST, not FIN.
+    pub fn reset_when_closed(&self) {
+        // An error means that the peer is gone already.
+        let _ = match self {
+            Socket::Tcp(stream) => socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            Socket::Unix(_) => Ok(()),
         };
     }
 

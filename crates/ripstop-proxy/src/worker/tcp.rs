@@ -65,8 +65,8 @@ impl Worker {
         ex.last_active = self.now;
         ex.is_replayable = false;
         self.judge(ex, ReportKind::Success);
-        if let Some(cluster) = ex.cluster.and_then(|key| self.clusters.get(key)) {
-            self.stats.upstream_request(cluster.stats);
+        if let (Some(cluster), Kind::Connect) = (ex.cluster.and_then(|key| self.clusters.get(key)), ex.kind) {
+            self.stats.upstream_status(cluster.stats, 200, self.now.since(ex.attempt_start));
         }
         ex.phase = Phase::Answering;
         if ex.kind == Kind::Tcp {
@@ -128,8 +128,13 @@ impl Worker {
             if is_broken || before_upstream {
                 if is_downstream {
                     ex.flags.set(ripstop_core::outcome::Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+                } else if is_broken && ex.kind == Kind::Tcp {
+                    ex.flags.set(ripstop_core::outcome::Flags::UPSTREAM_REMOTE_RESET);
                 } else {
                     ex.flags.set(ripstop_core::outcome::Flags::UPSTREAM_CONNECTION_TERMINATION);
+                }
+                if is_broken {
+                    worker.reset_tunnel(ex);
                 }
                 worker.end_tunnel(ex_key, ex, is_broken);
                 return;
@@ -151,6 +156,18 @@ impl Worker {
         });
         if is_over {
             self.close(key);
+        }
+    }
+
+    /// One side broke: the other hears of it by a reset too, lest it takes what it got for all.
+    fn reset_tunnel(&mut self, ex: &Exchange) {
+        for side in [ex.down, ex.up] {
+            let Some(connection) = self.connections.get_mut(side.connection) else { continue };
+            if matches!(connection.machine, Machine::Raw(_)) && connection.tls.is_none() {
+                connection.socket.reset_when_closed();
+                connection.plain.clear();
+                (connection.written, connection.read_closed) = (0, true);
+            }
         }
     }
 
@@ -226,10 +243,10 @@ impl Worker {
             return;
         }
         if let Failure::Connect(reason) = failure {
-            ex.failure.clone_from(reason);
-            if most > 1 {
-                ex.flags.set(ripstop_core::outcome::Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+            if reason != "connection timeout" {
+                ex.failure.clone_from(reason);
             }
+            ex.flags.set(ripstop_core::outcome::Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
         }
         ex.flags.set(flag_of(failure));
         self.end_tunnel(key, ex, true);
@@ -237,7 +254,6 @@ impl Worker {
 
     /// A silent TCP connection ends (`idle_timeout`).
     pub(crate) fn tcp_idle(&mut self, key: Key, ex: &mut Exchange) {
-        ex.flags.set(ripstop_core::outcome::Flags::STREAM_IDLE_TIMEOUT);
         self.end_tunnel(key, ex, false);
     }
 }
