@@ -21,9 +21,12 @@ QUIET = 1.0
 
 @case(
     routes=[
-        to(prefix=f"/", cluster="@up"),
+        to(prefix="/", cluster="@up"),
     ],
-    manager={"http_protocol_options": {"accept_http_10": True, "allow_absolute_url": True}, "upgrade_configs": [{"upgrade_type": "CONNECT"}]},
+    manager={
+        "http_protocol_options": {"accept_http_10": True, "allow_absolute_url": True},
+        "upgrade_configs": [{"upgrade_type": "CONNECT"}],
+    },
     clusters={"up": Cluster([Script()])},
 )
 async def strictness(_: Any) -> None:
@@ -80,5 +83,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_the_answer_is_the_one_of_the_row(found: dict[str, tuple[tuple[int, ...], bool, int]], row: Row) -> None:
+def test_the_answer_is_the_one_of_the_row(
+    found: dict[str, tuple[tuple[int, ...], bool, int]], row: Row
+) -> None:
     assert found[row.name] == (row.answers, row.ends, row.reaches), row.why

@@ -178,7 +178,13 @@ class Stage:
         return message
 
     async def ask(
-        self, path: str = "/", *, method: str = "GET", host: str = "a.test", body: bytes | None = None, **headers: str
+        self,
+        path: str = "/",
+        *,
+        method: str = "GET",
+        host: str = "a.test",
+        body: bytes | None = None,
+        **headers: str,
     ) -> Any:
         """One plain request; `headers` with `_` for `-`."""
         return await self.send(request(path, method=method, host=host, body=body, **headers), method=method)

@@ -20,6 +20,8 @@ from .clients import WAIT
 from .upstreams import Upstream
 
 Headers = list[tuple[str, str]]
+PREFACE = 24
+GOAWAY = 7
 
 
 @dataclass
@@ -54,7 +56,12 @@ class Peer:
     """What both ends share: frames in, events told to streams, bytes out."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, client: bool, consume: bool = True
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        client: bool,
+        consume: bool = True,
     ) -> None:
         self.reader, self.writer = reader, writer
         config = h2.config.H2Configuration(
@@ -67,6 +74,7 @@ class Peer:
         self.conn = h2.connection.H2Connection(config=config)
         self.streams: dict[int, Stream] = {}
         self.goaway: int | None = None
+        self._rest, self._begun = b"", False
         self.closed = asyncio.Event()
         self.consume = consume
         self.room = asyncio.Event()
@@ -84,10 +92,30 @@ class Peer:
     async def flush(self) -> None:
         await wire.write(self.writer, self.conn.data_to_send())
 
+    def without_goaway(self, data: bytes) -> bytes:
+        """Whole frames but GOAWAY, after which the library would hear no more of streams that go on."""
+        self._rest += data
+        taken, at = b"", 0
+        if not self.conn.config.client_side and not self._begun:
+            if len(self._rest) < PREFACE:
+                return b""
+            taken, at, self._begun = self._rest[:PREFACE], PREFACE, True
+        while len(self._rest) >= at + 9:
+            end = at + 9 + int.from_bytes(self._rest[at : at + 3], "big")
+            if len(self._rest) < end:
+                break
+            if self._rest[at + 3] == GOAWAY:
+                self.goaway = int.from_bytes(self._rest[at + 13 : at + 17], "big")
+            else:
+                taken += self._rest[at:end]
+            at = end
+        self._rest = self._rest[at:]
+        return taken
+
     async def pump(self, opened: Callable[[Stream], None] | None = None) -> None:
         try:
             while data := await self.reader.read(65536):
-                for event in self.conn.receive_data(data):
+                for event in self.conn.receive_data(self.without_goaway(data)):
                     self._take(event, opened)
                 await self.flush()
         except (OSError, h2.exceptions.ProtocolError) as error:
@@ -131,8 +159,6 @@ class Peer:
                 stream.done.set()
                 stream.changed.set()
                 self.room.set()
-            case h2.events.ConnectionTerminated():
-                self.goaway = int(event.error_code or 0)
             case h2.events.WindowUpdated():
                 self.room.set()
             case h2.events.RemoteSettingsChanged():
@@ -251,6 +277,11 @@ class H2Call:
     async def trailers(self, **headers: str) -> None:
         own = [(name.replace("_", "-"), value) for name, value in headers.items()]
         await self.peer.heads(self.stream.id, own, end=True)
+
+    async def go_away(self) -> None:
+        """Take no further streams; those that are there go on."""
+        frame = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + self.stream.id.to_bytes(4, "big") + bytes(4)
+        await wire.write(self.peer.writer, frame)
 
     async def reset(self, code: int) -> None:
         await self.peer.rst(self.stream.id, code)

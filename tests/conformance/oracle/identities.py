@@ -39,11 +39,14 @@ class Identity:
         return self.key.private_bytes(encoding, kind, serialization.NoEncryption()).decode()
 
     def secret(self) -> dict[str, Any]:
-        return {"certificate_chain": {"inline_string": self.pem}, "private_key": {"inline_string": self.key_pem}}
+        return {
+            "certificate_chain": {"inline_string": self.pem},
+            "private_key": {"inline_string": self.key_pem},
+        }
 
 
 @functools.cache
-def authority(name: str = "mesh") -> Identity:
+def authority(name: str) -> Identity:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} authority")])
     built = (
@@ -104,7 +107,7 @@ def server_context(who: Identity, *alpn: str, asks: bool = True) -> ssl.SSLConte
     _load(context, who)
     if asks:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=authority().pem)
+        context.load_verify_locations(cadata=authority("mesh").pem)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
@@ -118,7 +121,7 @@ def _load(context: ssl.SSLContext, who: Identity) -> None:
 
 
 def validation(*sans: str) -> dict[str, Any]:
-    context: dict[str, Any] = {"trusted_ca": {"inline_string": authority().pem}}
+    context: dict[str, Any] = {"trusted_ca": {"inline_string": authority("mesh").pem}}
     if sans:
         context["match_typed_subject_alt_names"] = [
             {"san_type": "URI", "matcher": {"exact": f"spiffe://mesh/{san}"}} for san in sans
@@ -126,7 +129,9 @@ def validation(*sans: str) -> dict[str, Any]:
     return {"validation_context": context}
 
 
-def downstream(who: Identity, *, mutual: bool = True, alpn: tuple[str, ...] = (), sans: tuple[str, ...] = ()) -> dict[str, Any]:
+def downstream(
+    who: Identity, *, mutual: bool = True, alpn: tuple[str, ...] = (), sans: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """A `transport_socket` of a filter chain."""
     common: dict[str, Any] = {"tls_certificates": [who.secret()], "alpn_protocols": list(alpn)}
     if mutual:
@@ -144,7 +149,9 @@ def upstream(who: Identity | None, *sans: str, alpn: tuple[str, ...] = (), sni: 
     common: dict[str, Any] = {"alpn_protocols": list(alpn)} | validation(*sans)
     if who:
         common["tls_certificates"] = [who.secret()]
-    config = typed("extensions.transport_sockets.tls.v3.UpstreamTlsContext", common_tls_context=common, sni=sni)
+    config = typed(
+        "extensions.transport_sockets.tls.v3.UpstreamTlsContext", common_tls_context=common, sni=sni
+    )
     return {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": config}}
 
 

@@ -84,7 +84,13 @@ async def a_chunk_size_that_is_none(s: Stage) -> None:
     await client.ends()
 
 
-@case(up=[raw(b"SSH-2.0-OpenSSH_9.2\r\n"), raw(b"HTTP/1.1 abc\r\n\r\n"), raw(b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n")])
+@case(
+    up=[
+        raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        raw(b"HTTP/1.1 abc\r\n\r\n"),
+        raw(b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n"),
+    ]
+)
 async def garbage_instead_of_http(s: Stage) -> None:
     for _ in range(3):
         await s.ask("/")
@@ -107,7 +113,9 @@ async def more_bytes_than_the_answer_has(s: Stage) -> None:
 @case(
     up=[
         raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc"),
-        raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"),
+        raw(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+        ),
         raw(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nab"),
         raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nab"),
     ]
@@ -140,7 +148,10 @@ async def a_stream_that_is_idle_before_the_head(s: Stage) -> None:
     await client.ends()
 
 
-@case(routes=[to(idle_timeout="0.3s", timeout="0s")], up=[raw(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha", 2.0)])
+@case(
+    routes=[to(idle_timeout="0.3s", timeout="0s")],
+    up=[raw(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha", 2.0)],
+)
 async def a_stream_that_is_idle_after_the_head(s: Stage) -> None:
     client = await s.connect()
     await client.send(request("/"))
@@ -203,7 +214,11 @@ async def a_client_that_goes_away(s: Stage) -> None:
     await s.pause(0.2)
 
 
-BREAKER = {"circuit_breakers": {"thresholds": [{"max_connections": 1, "max_pending_requests": 1, "max_requests": 100}]}}
+BREAKER = {
+    "circuit_breakers": {
+        "thresholds": [{"max_connections": 1, "max_pending_requests": 1, "max_requests": 100}]
+    }
+}
 
 
 @case(clusters={"up": Cluster([Script((raw(0.4, OK),))], extra=BREAKER)})
@@ -220,7 +235,9 @@ async def a_breaker_for_pending_requests(s: Stage) -> None:
 
 @case(
     clusters={
-        "up": Cluster([Script((raw(0.4, OK),))], extra={"circuit_breakers": {"thresholds": [{"max_requests": 1}]}})
+        "up": Cluster(
+            [Script((raw(0.4, OK),))], extra={"circuit_breakers": {"thresholds": [{"max_requests": 1}]}}
+        )
     }
 )
 async def a_breaker_for_requests(s: Stage) -> None:
@@ -246,7 +263,10 @@ EJECT = {
 
 @case(
     clusters={
-        "up": Cluster([Script((answer(500, b"bad"),))], extra=EJECT | {"common_lb_config": {"healthy_panic_threshold": {"value": 0}}}),
+        "up": Cluster(
+            [Script((answer(500, b"bad"),))],
+            extra=EJECT | {"common_lb_config": {"healthy_panic_threshold": {"value": 0}}},
+        ),
         "calm": Cluster([Script((answer(500, b"bad"),))], extra=EJECT),
     },
     routes=[to("@calm", "/calm"), to()],

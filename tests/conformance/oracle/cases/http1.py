@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..case import Cluster, Stage, case, request, to
-from ..upstreams import Script, answer, raw, then_reset
+from ..case import Cluster, Stage, case, request
+from ..upstreams import Script, answer, raw
 
 MEGABYTE = bytes(range(256)) * 4096
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"
@@ -26,7 +26,15 @@ async def pipelined_requests_are_answered_in_order(s: Stage) -> None:
         await client.answer()
 
 
-@case(up=[answer(204), answer(304, headers={"etag": "x"}), answer(205, b""), answer(200, b""), answer(404, b"no")])
+@case(
+    up=[
+        answer(204),
+        answer(304, headers={"etag": "x"}),
+        answer(205, b""),
+        answer(200, b""),
+        answer(404, b"no"),
+    ]
+)
 async def answers_without_a_body(s: Stage) -> None:
     client = await s.connect()
     for _ in range(5):
@@ -106,7 +114,18 @@ async def the_client_is_told_to_continue(s: Stage) -> None:
     up=[raw(b"HTTP/1.1 100 Continue\r\n\r\n", 0.1, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")],
     clusters={
         "up": Cluster(
-            [Script((raw(b"HTTP/1.1 100 Continue\r\n\r\n", 0.2, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),), True)]
+            [
+                Script(
+                    (
+                        raw(
+                            b"HTTP/1.1 100 Continue\r\n\r\n",
+                            0.2,
+                            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                        ),
+                    ),
+                    True,
+                )
+            ]
         )
     },
 )
@@ -118,7 +137,15 @@ async def the_upstream_tells_to_continue(s: Stage) -> None:
     await client.answer()
 
 
-@case(up=[raw(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", 0.05, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")])
+@case(
+    up=[
+        raw(
+            b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
+            0.05,
+            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        )
+    ]
+)
 async def early_hints(s: Stage) -> None:
     client = await s.connect()
     await client.send(request("/"))
@@ -188,7 +215,13 @@ async def answer_at_once(call) -> bool:  # type: ignore[no-untyped-def]
     return False
 
 
-@case(clusters={"up": Cluster([Script((raw(b"HTTP/1.1 405 No\r\ncontent-length: 2\r\n\r\nno", 0.3, keep=False),), True)])})
+@case(
+    clusters={
+        "up": Cluster(
+            [Script((raw(b"HTTP/1.1 405 No\r\ncontent-length: 2\r\n\r\nno", 0.3, keep=False),), True)]
+        )
+    }
+)
 async def an_answer_before_the_request_is_complete(s: Stage) -> None:
     client = await s.connect()
     await client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nhalf")

@@ -21,7 +21,9 @@ def header(name: str, value: str) -> dict[str, Any]:
 def rules(action: str, **policies: tuple[list[Any], list[Any]]) -> dict[str, Any]:
     return {
         "action": action,
-        "policies": {name: {"permissions": what, "principals": who} for name, (what, who) in policies.items()},
+        "policies": {
+            name: {"permissions": what, "principals": who} for name, (what, who) in policies.items()
+        },
     }
 
 
@@ -40,11 +42,29 @@ SHADOW_LOG = {
             "rbac.v3.RBAC",
             rules=rules(
                 "ALLOW",
-                readers=([{"and_rules": {"rules": [path("/read"), {"header": {"name": ":method", "string_match": {"exact": "GET"}}}]}}], ANY),
+                readers=(
+                    [
+                        {
+                            "and_rules": {
+                                "rules": [
+                                    path("/read"),
+                                    {"header": {"name": ":method", "string_match": {"exact": "GET"}}},
+                                ]
+                            }
+                        }
+                    ],
+                    ANY,
+                ),
                 owners=([path("/own")], [header("x-user", "owner")]),
                 local=([{"destination_port": 1}], ANY),
-                near=([path("/near")], [{"direct_remote_ip": {"address_prefix": "127.0.0.0", "prefix_len": 8}}]),
-                far=([path("/far")], [{"not_id": {"remote_ip": {"address_prefix": "127.0.0.0", "prefix_len": 8}}}]),
+                near=(
+                    [path("/near")],
+                    [{"direct_remote_ip": {"address_prefix": "127.0.0.0", "prefix_len": 8}}],
+                ),
+                far=(
+                    [path("/far")],
+                    [{"not_id": {"remote_ip": {"address_prefix": "127.0.0.0", "prefix_len": 8}}}],
+                ),
             ),
             shadow_rules=rules("DENY", shady=([path("/read/secret")], ANY)),
         )
@@ -71,7 +91,11 @@ async def authorization_allows_and_denies(s: Stage) -> None:
         "local_reply_config": {
             "mappers": [
                 {
-                    "filter": {"status_code_filter": {"comparison": {"op": "EQ", "value": {"default_value": 403, "runtime_key": "x"}}}},
+                    "filter": {
+                        "status_code_filter": {
+                            "comparison": {"op": "EQ", "value": {"default_value": 403, "runtime_key": "x"}}
+                        }
+                    },
                     "body_format_override": {
                         "json_format": {
                             "who": "%DYNAMIC_METADATA(envoy.filters.http.rbac:enforced_effective_policy_id)%",
@@ -92,7 +116,11 @@ async def a_denial_says_by_which_policy(s: Stage) -> None:
 
 
 @case(
-    filters=[http_filter("envoy.filters.http.rbac", "rbac.v3.RBAC", rules=rules("ALLOW", none=([path("/never")], ANY)))],
+    filters=[
+        http_filter(
+            "envoy.filters.http.rbac", "rbac.v3.RBAC", rules=rules("ALLOW", none=([path("/never")], ANY))
+        )
+    ],
     routes=[
         to(prefix="/own")
         | {
@@ -134,9 +162,15 @@ ALL = {"numerator": 100, "denominator": "HUNDRED"}
         to(prefix="/abort") | fault(abort={"http_status": 418, "percentage": ALL}),
         to(prefix="/grpc") | fault(abort={"grpc_status": 7, "percentage": ALL}),
         to(prefix="/delay") | fault(delay={"fixed_delay": "0.2s", "percentage": ALL}),
-        to(prefix="/both") | fault(delay={"fixed_delay": "0.1s", "percentage": ALL}, abort={"http_status": 503, "percentage": ALL}),
+        to(prefix="/both")
+        | fault(
+            delay={"fixed_delay": "0.1s", "percentage": ALL}, abort={"http_status": 503, "percentage": ALL}
+        ),
         to(prefix="/some")
-        | fault(abort={"http_status": 500, "percentage": ALL}, headers=[{"name": "x-fault", "present_match": True}]),
+        | fault(
+            abort={"http_status": 500, "percentage": ALL},
+            headers=[{"name": "x-fault", "present_match": True}],
+        ),
         to(prefix="/never") | fault(abort={"http_status": 500, "percentage": {"numerator": 0}}),
         to(),
     ],
@@ -229,17 +263,26 @@ def session(kind: str, **fields: Any) -> list[dict[str, Any]]:
         http_filter(
             "envoy.filters.http.stateful_session",
             "stateful_session.v3.StatefulSession",
-            session_state={"name": "envoy.http.stateful_session." + kind.split(".")[0], "typed_config": state},
+            session_state={
+                "name": "envoy.http.stateful_session." + kind.split(".")[0],
+                "typed_config": state,
+            },
         )
     ]
 
 
-TWO = {"up": Cluster([Script((answer(body=b"a"),)), Script((answer(body=b"a"),))], extra={"lb_policy": "ROUND_ROBIN"})}
+TWO = {
+    "up": Cluster(
+        [Script((answer(body=b"a"),)), Script((answer(body=b"a"),))], extra={"lb_policy": "ROUND_ROBIN"}
+    )
+}
 HIDDEN = {"upstream": "-"}
 
 
 @case(
-    filters=session("cookie.v3.CookieBasedSessionState", cookie={"name": "stick", "path": "/", "ttl": "120s"}),
+    filters=session(
+        "cookie.v3.CookieBasedSessionState", cookie={"name": "stick", "path": "/", "ttl": "120s"}
+    ),
     clusters=TWO,
     log=HIDDEN,
 )

@@ -25,10 +25,19 @@ async def connect_failure_is_retried_until_the_limit(s: Stage) -> None:
 
 
 @case(
-    routes=retry("connect-failure", 3, retry_host_predicate=[{
-        "name": "envoy.retry_host_predicates.previous_hosts",
-        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
-    }], host_selection_retry_max_attempts=10),
+    routes=retry(
+        "connect-failure",
+        3,
+        retry_host_predicate=[
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                },
+            }
+        ],
+        host_selection_retry_max_attempts=10,
+    ),
     clusters={"up": Cluster([Refused(), Script((OK,))], extra={"lb_policy": "ROUND_ROBIN"})},
     log={"upstream": "-", "attempts": "-", "failure": "-"},
 )
@@ -37,7 +46,10 @@ async def a_retry_avoids_the_host_that_failed(s: Stage) -> None:
         await s.ask("/")
 
 
-@case(routes=retry("connect-failure"), clusters={"up": Cluster([BlackHole()], extra={"connect_timeout": "0.2s"})})
+@case(
+    routes=retry("connect-failure"),
+    clusters={"up": Cluster([BlackHole()], extra={"connect_timeout": "0.2s"})},
+)
 async def a_connect_timeout_is_a_connect_failure(s: Stage) -> None:
     await s.ask("/")
 
@@ -77,7 +89,10 @@ async def nothing_is_retried_after_the_head(s: Stage) -> None:
     await s.ask("/")
 
 
-@case(routes=retry("retriable-status-codes", retriable_status_codes=[404, 418]), up=[answer(404), answer(418), OK])
+@case(
+    routes=retry("retriable-status-codes", retriable_status_codes=[404, 418]),
+    up=[answer(404), answer(418), OK],
+)
 async def named_statuses_are_retried(s: Stage) -> None:
     await s.ask("/")
 
@@ -147,7 +162,14 @@ GRPC = {"content-type": "application/grpc"}
     routes=retry("cancelled,deadline-exceeded,internal,resource-exhausted,unavailable", 5),
     clusters={
         "up": Cluster(
-            [H2Host(tuple(h2_answer(200, b"", content_type="application/grpc", grpc_status=code) for code in "1 4 13 8 14 0".split()))],
+            [
+                H2Host(
+                    tuple(
+                        h2_answer(200, b"", content_type="application/grpc", grpc_status=code)
+                        for code in ["1", "4", "13", "8", "14", "0"]
+                    )
+                )
+            ],
             h2=True,
         )
     },
@@ -196,7 +218,9 @@ async def no_retry_beyond_the_breaker(s: Stage) -> None:
             [Script((NO,))],
             extra={
                 "circuit_breakers": {
-                    "thresholds": [{"retry_budget": {"budget_percent": {"value": 0}, "min_retry_concurrency": 0}}]
+                    "thresholds": [
+                        {"retry_budget": {"budget_percent": {"value": 0}, "min_retry_concurrency": 0}}
+                    ]
                 }
             },
         )
@@ -206,7 +230,11 @@ async def no_retry_beyond_the_budget(s: Stage) -> None:
     await s.ask("/")
 
 
-@case(routes=retry("5xx"), hosts={"include_request_attempt_count": True, "include_attempt_count_in_response": True}, up=[NO, OK])
+@case(
+    routes=retry("5xx"),
+    hosts={"include_request_attempt_count": True, "include_attempt_count_in_response": True},
+    up=[NO, OK],
+)
 async def attempts_are_told(s: Stage) -> None:
     await s.ask("/")
     client = await s.connect()

@@ -25,8 +25,31 @@ def says(text: str, **match: Any) -> dict[str, Any]:
 )
 async def paths_choose_the_first_route_that_matches(s: Stage) -> None:
     for path in (
-        *("/exact", "/exact?a=b", "/exact/", "/sep", "/sep/a", "/separate", "/sep?q", "/r12", "/r12/x", "/r12/y"),
-        *("/r", "/cAsE/1", "/pre", "/prefix/a", "/pr", "/s", "/s/", "//exact", "/exact#frag", "/pre%2Fa", "/%70re"),
+        *(
+            "/exact",
+            "/exact?a=b",
+            "/exact/",
+            "/sep",
+            "/sep/a",
+            "/separate",
+            "/sep?q",
+            "/r12",
+            "/r12/x",
+            "/r12/y",
+        ),
+        *(
+            "/r",
+            "/cAsE/1",
+            "/pre",
+            "/prefix/a",
+            "/pr",
+            "/s",
+            "/s/",
+            "//exact",
+            "/exact#frag",
+            "/pre%2Fa",
+            "/%70re",
+        ),
     ):
         await s.ask(path)
 
@@ -52,7 +75,15 @@ async def paths_choose_the_first_route_that_matches(s: Stage) -> None:
 async def headers_choose_the_route(s: Stage) -> None:
     for headers in (
         *({"x_e": "one"}, {"x_e": "One"}, {"x_p": ""}, {"x_p": "v"}, {"x_r": "aaa"}, {"x_r": "aaab"}),
-        *({"x_n": "10"}, {"x_n": "20"}, {"x_n": "-3"}, {"x_n": "x"}, {"x_a": "1"}, {"x_b": "no"}, {"x_b": "yes"}),
+        *(
+            {"x_n": "10"},
+            {"x_n": "20"},
+            {"x_n": "-3"},
+            {"x_n": "x"},
+            {"x_a": "1"},
+            {"x_b": "no"},
+            {"x_b": "yes"},
+        ),
         {"x_a": "1", "x_b": "no"},
     ):
         await s.ask("/", **headers)
@@ -69,7 +100,19 @@ async def headers_choose_the_route(s: Stage) -> None:
     ]
 )
 async def queries_and_methods_choose_the_route(s: Stage) -> None:
-    for path in ("/?a=1", "/?a=2", "/?a", "/?b", "/?b=", "/?c&b=3", "/?A=1", "/?a=1&a=2", "/?a=%31", "/?", "/"):
+    for path in (
+        "/?a=1",
+        "/?a=2",
+        "/?a",
+        "/?b",
+        "/?b=",
+        "/?c&b=3",
+        "/?A=1",
+        "/?a=1&a=2",
+        "/?a=%31",
+        "/?",
+        "/",
+    ):
         await s.ask(path)
     await s.ask("/", method="POST", body=b"x")
     await s.ask("/", method="post", body=b"x")
@@ -98,7 +141,11 @@ async def domains_choose_the_virtual_host(s: Stage) -> None:
     routes=[
         {
             "match": {"prefix": "/w"},
-            "route": {"weighted_clusters": {"clusters": [{"name": "@none", "weight": 0}, {"name": "@up", "weight": 100}]}},
+            "route": {
+                "weighted_clusters": {
+                    "clusters": [{"name": "@none", "weight": 0}, {"name": "@up", "weight": 100}]
+                }
+            },
         },
         {"match": {"prefix": "/h"}, "route": {"cluster_header": "x-to"}},
     ],
@@ -120,7 +167,10 @@ async def a_weight_of_zero_gets_nothing_and_a_header_names_the_cluster(s: Stage)
         {"match": {"prefix": "/path"}, "redirect": {"path_redirect": "/new?x=y"}},
         {"match": {"prefix": "/strip"}, "redirect": {"path_redirect": "/new", "strip_query": True}},
         {"match": {"prefix": "/prefix"}, "redirect": {"prefix_rewrite": "/p", "response_code": "SEE_OTHER"}},
-        {"match": {"prefix": "/t"}, "redirect": {"scheme_redirect": "https", "response_code": "TEMPORARY_REDIRECT"}},
+        {
+            "match": {"prefix": "/t"},
+            "redirect": {"scheme_redirect": "https", "response_code": "TEMPORARY_REDIRECT"},
+        },
         {
             "match": {"prefix": "/re"},
             "redirect": {
@@ -143,14 +193,20 @@ async def redirects_say_where_to(s: Stage) -> None:
 
 @case(
     routes=[
-        {"match": {"prefix": "/full"}, "direct_response": {"status": 418, "body": {"inline_string": "teapot"}}},
+        {
+            "match": {"prefix": "/full"},
+            "direct_response": {"status": 418, "body": {"inline_string": "teapot"}},
+        },
         {"match": {"prefix": "/none"}, "direct_response": {"status": 204}},
         {"match": {"prefix": "/empty"}, "direct_response": {"status": 503}},
         {
             "match": {"prefix": "/type"},
             "direct_response": {"status": 200, "body": {"inline_string": "{}"}},
             "response_headers_to_add": [
-                {"header": {"key": "content-type", "value": "application/json"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"},
+                {
+                    "header": {"key": "content-type", "value": "application/json"},
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                },
                 {"header": {"key": "x-own", "value": "1"}},
             ],
         },
@@ -191,10 +247,18 @@ async def paths_and_hosts_are_rewritten(s: Stage) -> None:
             "route": {"cluster": "@up"},
             "request_headers_to_add": [
                 {"header": {"key": "x-append", "value": "route"}},
-                {"header": {"key": "x-over", "value": "route"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"},
+                {
+                    "header": {"key": "x-over", "value": "route"},
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                },
                 {"header": {"key": "x-absent", "value": "route"}, "append_action": "ADD_IF_ABSENT"},
                 {"header": {"key": "x-exists", "value": "route"}, "append_action": "OVERWRITE_IF_EXISTS"},
-                {"header": {"key": "x-from", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %PROTOCOL% %REQ(x-in)%"}},
+                {
+                    "header": {
+                        "key": "x-from",
+                        "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %PROTOCOL% %REQ(x-in)%",
+                    }
+                },
                 {"header": {"key": "x-empty", "value": "%REQ(x-none)%"}},
                 {"header": {"key": "x-percent", "value": "100%%"}},
             ],
@@ -211,11 +275,23 @@ async def paths_and_hosts_are_rewritten(s: Stage) -> None:
         "request_headers_to_add": [{"header": {"key": "x-append", "value": "host"}}],
         "response_headers_to_add": [{"header": {"key": "x-append", "value": "host"}}],
     },
-    up=[answer(headers={"x-append": "up", "x-secret": "s", "server": "up/1", "X-Upper": "Case", "set-cookie": "a=b"})],
+    up=[
+        answer(
+            headers={
+                "x-append": "up",
+                "x-secret": "s",
+                "server": "up/1",
+                "X-Upper": "Case",
+                "set-cookie": "a=b",
+            }
+        )
+    ],
 )
 async def headers_are_changed_both_ways(s: Stage) -> None:
     await s.ask("/")
-    await s.ask("/", x_append="client", x_over="client", x_absent="client", x_exists="client", x_gone="1", x_in="in")
+    await s.ask(
+        "/", x_append="client", x_over="client", x_absent="client", x_exists="client", x_gone="1", x_in="in"
+    )
     await s.send(b"GET / HTTP/1.1\r\nhost: a\r\nx-over: 1\r\nx-over: 2\r\nx-gone: 1\r\nX-Gone: 2\r\n\r\n")
 
 
@@ -294,7 +370,18 @@ async def trusted_hops_are_believed(s: Stage) -> None:
     }
 )
 async def paths_are_normalised(s: Stage) -> None:
-    for path in ("/a/../b", "/a//b", "/./a", "/a/..", "/..", "/a%2fb", "/a%5Cb", "/a\\b", "/%61", "/a/%2e%2e/b"):
+    for path in (
+        "/a/../b",
+        "/a//b",
+        "/./a",
+        "/a/..",
+        "/..",
+        "/a%2fb",
+        "/a%5Cb",
+        "/a\\b",
+        "/%61",
+        "/a/%2e%2e/b",
+    ):
         await s.ask(path)
     await s.ask("/a?x=/../y//z")
 
@@ -318,17 +405,25 @@ async def copies_go_to_the_mirror_and_their_answers_nowhere(s: Stage) -> None:
             "mappers": [
                 {
                     "filter": {
-                        "status_code_filter": {"comparison": {"op": "EQ", "value": {"default_value": 404, "runtime_key": "x"}}}
+                        "status_code_filter": {
+                            "comparison": {"op": "EQ", "value": {"default_value": 404, "runtime_key": "x"}}
+                        }
                     },
                     "status_code": 410,
                     "body": {"inline_string": "gone"},
                     "body_format_override": {
-                        "json_format": {"s": "%RESPONSE_CODE%", "p": "%REQ(:PATH)%", "b": "%LOCAL_REPLY_BODY%"}
+                        "json_format": {
+                            "s": "%RESPONSE_CODE%",
+                            "p": "%REQ(:PATH)%",
+                            "b": "%LOCAL_REPLY_BODY%",
+                        }
                     },
                     "headers_to_add": [{"header": {"key": "x-mapped", "value": "yes"}}],
                 }
             ],
-            "body_format": {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY% (%RESPONSE_CODE%)\n"}},
+            "body_format": {
+                "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY% (%RESPONSE_CODE%)\n"}
+            },
         }
     },
     routes=[says("said", prefix="/direct"), to(prefix="/gone", cluster="@refused"), to("@up", "/up")],

@@ -97,7 +97,8 @@ async def alpn_chooses_the_protocol(s: Stage) -> None:
     listener=INSPECTOR,
     chains=[
         {"filter_chain_match": {"server_names": ["one.test"]}} | downstream(identity("one"), mutual=False),
-        {"filter_chain_match": {"server_names": ["*.wild.test"]}} | downstream(identity("wild"), mutual=False),
+        {"filter_chain_match": {"server_names": ["*.wild.test"]}}
+        | downstream(identity("wild"), mutual=False),
     ],
     log=LOG,
 )
@@ -107,13 +108,27 @@ async def the_name_asked_for_chooses_the_chain(s: Stage) -> None:
 
 
 @case(
-    routes=[to("@good", "/good"), to("@wrong", "/wrong"), to("@nobody", "/nobody"), to("@stranger", "/stranger"), to("@plain", "/plain")],
+    routes=[
+        to("@good", "/good"),
+        to("@wrong", "/wrong"),
+        to("@nobody", "/nobody"),
+        to("@stranger", "/stranger"),
+        to("@plain", "/plain"),
+    ],
     clusters={
-        "good": Cluster([Script()], extra=upstream(identity("client"), "backend"), tls=server_context(identity("backend"))),
-        "wrong": Cluster([Script()], extra=upstream(identity("client"), "other"), tls=server_context(identity("backend"))),
-        "nobody": Cluster([Script()], extra=upstream(None, "backend"), tls=server_context(identity("backend"))),
+        "good": Cluster(
+            [Script()], extra=upstream(identity("client"), "backend"), tls=server_context(identity("backend"))
+        ),
+        "wrong": Cluster(
+            [Script()], extra=upstream(identity("client"), "other"), tls=server_context(identity("backend"))
+        ),
+        "nobody": Cluster(
+            [Script()], extra=upstream(None, "backend"), tls=server_context(identity("backend"))
+        ),
         "stranger": Cluster(
-            [Script()], extra=upstream(identity("client")), tls=server_context(identity("backend", by="stranger"))
+            [Script()],
+            extra=upstream(identity("client")),
+            tls=server_context(identity("backend", by="stranger")),
         ),
         "plain": Cluster([Script()], extra=upstream(identity("client"))),
     },
