@@ -1,1 +1,1 @@
-"""The same bootstrap and the same bytes given to the native data plane and to the real Envoy: what is seen must be the same."""
+"""The same bootstrap and bytes for the native data plane and for the real Envoy: what is seen must be the same."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import socket
 import subprocess
@@ -76,11 +75,7 @@ class Plane:
 
     def command(self, path: Path) -> list[str]:
         if self.name == "envoy":
-            words = [*envoy.proxy_command(path, 1), "--file-flush-interval-msec", "100", "-l", "warning"]
-            return words
-        hop = os.environ.get("RIPSTOP_STATIC_HOP")
-        if hop:
-            return [hop, str(path)]
+            return [*envoy.proxy_command(path, 1), "--file-flush-interval-msec", "100", "-l", "warning"]
         built = Path(__file__).parents[3] / "target" / "debug" / native.BINARY
         if built.is_file():
             return [str(built), "--config", str(path), "--concurrency", "1"]
