@@ -636,7 +636,9 @@ impl Worker {
         match &mut connection.machine {
             Machine::H1Server(_) => self.h1_server_done(down.connection, ex.request_ended),
             Machine::H2Server(h2) => {
-                if !ex.request_ended {
+                if !ex.request_ended && ex.response_ended {
+                    h2.leftover.push((down.stream, 0));
+                } else if !ex.request_ended {
                     h2.machine.reset(down.stream, Code::NO_ERROR);
                 }
                 self.h2_server_done(down.connection, down.stream);

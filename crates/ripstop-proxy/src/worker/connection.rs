@@ -122,6 +122,8 @@ pub(crate) struct H2Server {
     pub streams: Streams,
     pub requests: u64,
     pub draining: Option<Time>,
+    /// Requests that still come though they were answered in full, and how much of each was thrown away.
+    pub leftover: Vec<(u32, usize)>,
 }
 
 /// An upstream HTTP/1 connection.

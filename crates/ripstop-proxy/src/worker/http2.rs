@@ -129,7 +129,7 @@ impl Worker {
         let Some((machine, streams)) = self.h2(key) else { return };
         let Some(exchange) = streams.get(stream) else {
             machine.release(stream, flow); // of nobody: the connection's window must not shrink for it
-            return;
+            return self.h2_leftover(key, stream, data.len(), end);
         };
         let is_downstream = self.connections.get(key).is_some_and(|c| c.upstream.is_none());
         if is_downstream {
@@ -151,11 +151,30 @@ impl Worker {
         self.with_exchange(exchange, |worker, key, ex| worker.response_data(key, ex, data, false, flow));
     }
 
+    /// The rest of a request that was answered already: taken for a while, since clients that are reset at once do not
+    /// all read the answer; then the stream is reset (RFC 9113, section 8.1).
+    fn h2_leftover(&mut self, key: Key, stream: u32, len: usize, end: bool) {
+        const MOST: usize = 1024 * 1024;
+        let Some(Machine::H2Server(h2)) = self.connections.get_mut(key).map(|c| &mut c.machine) else {
+            return;
+        };
+        let Some(at) = h2.leftover.iter().position(|(left, _)| *left == stream) else { return };
+        h2.leftover[at].1 += len;
+        if end || h2.leftover[at].1 > MOST {
+            h2.leftover.swap_remove(at);
+            if !end {
+                h2.machine.reset(stream, Code::NO_ERROR);
+            }
+        }
+    }
+
     fn h2_trailers(&mut self, key: Key, stream: u32) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match &mut connection.machine {
             Machine::H2Server(h2) => {
-                let Some(exchange) = h2.streams.get(stream) else { return };
+                let Some(exchange) = h2.streams.get(stream) else {
+                    return h2.leftover.retain(|(left, _)| *left != stream);
+                };
                 if let Some(ex) = self.exchanges.get_mut(exchange) {
                     let mut trailers = ripstop_core::http::Headers::new();
                     std::mem::swap(&mut trailers, h2.machine.trailers());
@@ -179,7 +198,12 @@ impl Worker {
     /// The peer reset a stream, or said something on it that is not HTTP.
     fn h2_reset(&mut self, key: Key, stream: u32, code: Code, malformed: &'static str) {
         let Some((_, streams)) = self.h2(key) else { return };
-        let Some(exchange) = streams.remove(stream) else { return };
+        let Some(exchange) = streams.remove(stream) else {
+            if let Some(Machine::H2Server(h2)) = self.connections.get_mut(key).map(|c| &mut c.machine) {
+                h2.leftover.retain(|(left, _)| *left != stream);
+            }
+            return;
+        };
         let is_downstream = self.connections.get(key).is_some_and(|c| c.upstream.is_none());
         if !is_downstream {
             self.stream_ended(key);

@@ -207,6 +207,14 @@ impl Worker {
         }
         if connection.flush().is_err() {
             let is_upstream = connection.upstream.is_some();
+            if matches!(&connection.machine, Machine::H1Client(h1) if h1.exchange != Key::NONE) {
+                // It may have answered before it ended (RFC 9112, section 9.5); reading finds out which.
+                connection.plain.clear();
+                connection.cipher.clear();
+                (connection.written, connection.writable) = (0, false);
+                (connection.readable, connection.ending, connection.paused) = (true, true, false);
+                return self.read(key);
+            }
             return if is_upstream {
                 self.upstream_broken(key, "connection termination")
             } else {

@@ -398,6 +398,7 @@ impl Worker {
             streams: Streams::default(),
             requests: 0,
             draining: None,
+            leftover: Vec::new(),
         }));
         self.mark_dirty(key);
         self.http_opened(key, true);
