@@ -6,34 +6,15 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from oracle.case import CASES, Case, Cluster, case, to
 from oracle.planes import Plane
-from oracle.upstreams import Script
 
 from .http1_rows import ROWS, Row
+from .plane import native
 
 QUIET = 1.0
 """A connection on which nothing happens for so long, in seconds, stays open."""
-
-
-@case(
-    routes=[
-        to(prefix="/", cluster="@up"),
-    ],
-    manager={
-        "http_protocol_options": {"accept_http_10": True, "allow_absolute_url": True},
-        "upgrade_configs": [{"upgrade_type": "CONNECT"}],
-    },
-    clusters={"up": Cluster([Script()])},
-)
-async def strictness(_: Any) -> None:
-    pass
-
-
-TABLE: list[Case] = [CASES.pop("strictness")]
 
 
 async def act(port: int, row: Row) -> tuple[tuple[int, ...], bool]:
@@ -64,12 +45,10 @@ async def act_all(plane: Plane) -> dict[str, tuple[tuple[int, ...], bool, int]]:
     try:
         stage = plane.stages["strictness"]
         up = stage.up()
-        slots = asyncio.Semaphore(1)
         for row in ROWS:
-            async with slots:
-                before = up.calls
-                answers, closed = await act(stage.port, row)
-                found[row.name] = (answers, closed, up.calls - before)
+            before = up.calls
+            answers, closed = await act(stage.port, row)
+            found[row.name] = (answers, closed, up.calls - before)
         assert plane.process and plane.process.poll() is None, plane.output()
         return found
     finally:
@@ -78,8 +57,7 @@ async def act_all(plane: Plane) -> dict[str, tuple[tuple[int, ...], bool, int]]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[tuple[int, ...], bool, int]]]:
-    plane = Plane("native", tmp_path_factory.mktemp("strictness"), TABLE)
-    yield asyncio.run(act_all(plane))
+    yield asyncio.run(act_all(native(tmp_path_factory.mktemp("strictness"))))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
