@@ -22,6 +22,9 @@ SHOWN_AS = {
 }
 """Headers whose value is random: it only has to have a form."""
 
+LONGEST = 300
+"""A longer value of a header is told by its length."""
+
 COUNTERS = (
     "cluster.{up}.upstream_rq_total",
     "cluster.{up}.upstream_rq_retry",
@@ -81,7 +84,7 @@ def header(name: str, value: str) -> str:
     form = SHOWN_AS.get(name)
     if form and form.fullmatch(value):
         value = "<random>"
-    return f"{name}: {value}"
+    return f"{name}: {value if len(value) <= LONGEST else f'{len(value)} characters'}"
 
 
 def case_counters(case: Case, counters: dict[str, int]) -> dict[str, int]:

@@ -212,6 +212,36 @@ INTENDED: dict[str, list[Intended]] = {
     "alpn_chooses_the_protocol": [SNI],
     "clients_show_who_they_are": [SNI],
     "only_some_names_are_let_in": [SNI],
+    "fields_that_are_too_large": [
+        Intended(
+            "why a message was refused is told in our own words",
+            both=everywhere("http1[.]headers_too", "headers_too"),
+        )
+    ],
+    "a_connection_that_is_denied": [
+        Intended(
+            "no upstream is connected to for a client that is refused",
+            both=lambda seen: {"client": seen["client"]},
+        ),
+    ],
+    "envoys_own_fields_where_they_are_wanted": [
+        Intended(
+            "an upstream is not told how long its answer may take",
+            both=without_header("x-envoy-expected-rq-timeout-ms"),
+        )
+    ],
+    "an_answer_before_the_end_of_a_request_by_http2": [
+        Intended(
+            "the rest of the request is taken for a while before the stream is reset",
+            both=without_key("reset"),
+        )
+    ],
+    "addresses_told_by_proxy_protocol": [
+        OWN_FIELDS,
+        Intended(
+            "a connection without the header ends by FIN, not by RST", both=everywhere("^reset$", "closed")
+        ),
+    ],
     "the_whole_way_by_mutual_tls_and_http2": [SNI],
     "upstreams_show_who_they_are": [
         Intended(
@@ -229,6 +259,12 @@ INTENDED: dict[str, list[Intended]] = {
         Intended(
             "round robin begins anywhere, so it is chance how often the bad host is tried first",
             both=without_key("counters"),
+        )
+    ],
+    "a_host_that_refuses_is_ejected": [
+        Intended(
+            "round robin begins anywhere, so it is chance which request fails",
+            both=lambda seen: {"client": seen["client"]},
         )
     ],
     "a_websocket": [HALF_CLOSE, UPGRADE_CASE],

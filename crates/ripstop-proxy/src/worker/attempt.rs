@@ -108,6 +108,7 @@ impl Worker {
         host.request_began();
         self.stats.upstream_active(cluster.stats, 1);
         if let Some(retry) = &ex.retry {
+            (ex.try_idle, ex.last_active) = (retry.per_try_idle_timeout, self.now);
             if !retry.per_try_timeout.is_zero() {
                 ex.try_timeout_at = self.now.after(retry.per_try_timeout);
             }
@@ -674,6 +675,9 @@ impl Worker {
                 if let Some(cluster) = ex.cluster.and_then(|key| worker.clusters.get(key)) {
                     worker.stats.count(cluster.stats, crate::control::stats::ClusterStat::RqPerTryTimeout);
                 }
+                return worker.attempt_failed(key, ex, Failure::TryTimeout);
+            }
+            if now >= ex.try_idle_at() {
                 return worker.attempt_failed(key, ex, Failure::TryTimeout);
             }
             worker.stream_idle(key, ex);

@@ -169,6 +169,8 @@ pub(crate) struct Exchange {
     /// For the whole request.
     pub timeout_at: Time,
     pub try_timeout_at: Time,
+    /// An attempt may be silent for so long (`per_try_idle_timeout`); zero: for any time.
+    pub try_idle: std::time::Duration,
     pub max_duration_at: Time,
     pub idle: std::time::Duration,
     pub resume_at: Time,
@@ -253,6 +255,7 @@ impl Exchange {
             last_active: Time(0),
             timeout_at: Time::NEVER,
             try_timeout_at: Time::NEVER,
+            try_idle: std::time::Duration::ZERO,
             max_duration_at: Time::NEVER,
             idle: std::time::Duration::ZERO,
             resume_at: Time::NEVER,
@@ -300,8 +303,19 @@ impl Exchange {
             true => Time::NEVER,
             false => self.last_active.after(self.idle),
         };
-        let limits = [self.timeout_at, self.try_timeout_at, self.max_duration_at, self.resume_at];
+        let limits =
+            [self.timeout_at, self.try_timeout_at, self.try_idle_at(), self.max_duration_at, self.resume_at];
         limits.into_iter().fold(idle, Time::min)
+    }
+
+    /// When the attempt will have been silent for too long.
+    pub fn try_idle_at(&self) -> Time {
+        match self.phase {
+            Phase::Sent | Phase::Answering if !self.try_idle.is_zero() => {
+                self.last_active.after(self.try_idle)
+            }
+            _ => Time::NEVER,
+        }
     }
 
     /// Whether another attempt may still be made: nothing of an answer went downstream, and the body can be sent again.

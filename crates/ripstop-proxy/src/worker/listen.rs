@@ -239,6 +239,7 @@ impl Worker {
         } else {
             self.choose_chain(key, false, &[]);
         }
+        self.resume.push(key); // what followed the header may be there already
         consumed
     }
 
@@ -255,6 +256,9 @@ impl Worker {
                 }
                 self.choose_chain(key, true, &alpn);
             }
+        }
+        if self.connections.get(key).is_some_and(|c| c.chain.is_some()) {
+            self.resume.push(key); // what was looked at is for whoever comes next
         }
         0
     }
@@ -356,7 +360,7 @@ impl Worker {
             let mut info = (*connection.info).clone();
             info.termination_details = verdict.details();
             connection.info = Rc::new(info);
-            self.log_refused_connection(key, chain, Flags::UNAUTHORIZED_EXTERNAL_SERVICE);
+            self.log_refused_connection(key, chain, Flags::NONE);
             self.close(key);
             return false;
         }

@@ -165,7 +165,11 @@ impl Worker {
             tls_cache: crate::tls::ConfigCache::default(),
             buckets,
             mirrors: Vec::new(),
-            response_limits: ripstop_core::http1::Limits::default(),
+            // What Envoy takes from an upstream (`max_response_headers_kb`).
+            response_limits: ripstop_core::http1::Limits {
+                max_head_bytes: 80 * 1024,
+                ..ripstop_core::http1::Limits::default()
+            },
             no_connection: ripstop_core::record::ConnectionInfo::default(),
             known_buckets: Vec::new(),
             connection_ids: 0,

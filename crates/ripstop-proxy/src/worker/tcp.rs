@@ -198,8 +198,8 @@ impl Worker {
 
     /// Tunnel bytes towards the upstream.
     pub(crate) fn tunnel_up(&mut self, ex: &mut Exchange, data: &[u8], end: bool) {
-        if !ex.up.is_some() {
-            ex.body.extend_from_slice(data);
+        if !ex.up.is_some() || ex.phase != Phase::Answering {
+            ex.body.extend_from_slice(data); // until the upstream is there
             return;
         }
         self.write_tunnel(ex.up, data, end);

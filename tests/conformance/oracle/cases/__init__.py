@@ -1,5 +1,5 @@
 """The table of cases, by subject."""
 
-from . import faults, http1, http2, policies, retries, routing, tls, tunnels
+from . import edges, faults, http1, http2, policies, retries, routing, tls, tunnels
 
-__all__ = ["faults", "http1", "http2", "policies", "retries", "routing", "tls", "tunnels"]
+__all__ = ["edges", "faults", "http1", "http2", "policies", "retries", "routing", "tls", "tunnels"]
