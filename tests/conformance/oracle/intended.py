@@ -223,6 +223,10 @@ INTENDED: dict[str, list[Intended]] = {
             "no upstream is connected to for a client that is refused",
             both=lambda seen: {"client": seen["client"]},
         ),
+        Intended(
+            "what the client sent may be unread when it ends: RST or FIN is chance",
+            both=everywhere("^reset$", "closed"),
+        ),
     ],
     "envoys_own_fields_where_they_are_wanted": [
         Intended(
