@@ -216,6 +216,26 @@ impl Connection {
         self.malformed_requests
     }
 
+    /// Give back the memory that a busy time has left, when no stream is open; to be called when a connection falls idle.
+    pub fn trim(&mut self) {
+        if self.streams.len() > 0 {
+            return;
+        }
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+        if self.block.is_none() {
+            self.block_text = Vec::new();
+        }
+        if self.partial.is_empty() {
+            self.partial = Vec::new();
+        }
+        self.pool = Pool::default();
+        self.cookie = Vec::new();
+        (self.request, self.response) = (RequestHead::default(), ResponseHead::default());
+        self.trailer_fields = Headers::new();
+    }
+
     /// Octets of the stream that flow control keeps back.
     pub fn pending(&self, stream: StreamId) -> usize {
         let buffer = self.streams.find(stream).map(|slot| self.streams.at(slot).buffer);

@@ -6,6 +6,9 @@ use crate::time::Time;
 /// Window updates that need no DATA before them.
 const FREE_WINDOW_UPDATES: u64 = 5;
 
+/// A peer that reads a long frame in pieces may give the window back in pieces.
+pub(super) const PIECE: usize = 4096;
+
 #[derive(Debug, Default)]
 pub(super) struct Floods {
     /// Answers that may still be in the output.
@@ -18,7 +21,7 @@ pub(super) struct Floods {
     resets: u32,
     /// Streams ever opened, by either side.
     pub(super) opened: u64,
-    /// DATA frames ever sent.
+    /// DATA ever sent, in pieces of up to [`PIECE`].
     pub(super) data_sent: u64,
     refilled: Time,
 }

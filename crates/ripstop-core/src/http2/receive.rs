@@ -262,6 +262,9 @@ impl Connection {
         if stream.has_ended && stream.buffer == super::streams::NO_BUFFER {
             self.forget(id);
             self.floods.completed();
+        } else if self.is_client && !stream.is_connect {
+            // The answer is complete: the rest of the request is of no use, and the peer may never read it.
+            self.reset(id, Code::CANCEL);
         }
     }
 

@@ -78,15 +78,7 @@ impl Connection {
             None => Purpose::Nothing,
         };
         if block.depends_on_itself {
-            self.skip(text)?;
-            if self.is_idle(id) {
-                self.last_id = id;
-            }
-            match purpose {
-                Purpose::Request | Purpose::Nothing => self.refuse_silently(id, Code::PROTOCOL_ERROR)?,
-                _ => self.refuse(id, Code::PROTOCOL_ERROR, "a stream that depends on itself")?,
-            }
-            return Ok(Event::Handled);
+            return self.refuse_block(id, &purpose, text);
         }
         match purpose {
             Purpose::Request => self.request(id, block.end, text),
@@ -98,6 +90,26 @@ impl Connection {
                 Ok(Event::Handled)
             }
         }
+    }
+
+    /// HEADERS whose stream depends on itself.
+    fn refuse_block(
+        &mut self,
+        id: StreamId,
+        purpose: &Purpose,
+        text: &[u8],
+    ) -> Result<Event, ConnectionError> {
+        self.skip(text)?;
+        match purpose {
+            Purpose::Request => {
+                self.last_id = id;
+                self.malformed_requests += 1;
+                self.refuse_silently(id, Code::PROTOCOL_ERROR)?;
+            }
+            Purpose::Nothing => self.head_on_closed(id)?,
+            _ => self.refuse(id, Code::PROTOCOL_ERROR, "a stream that depends on itself")?,
+        }
+        Ok(Event::Handled)
     }
 
     /// Read a block only to keep the compression table right.

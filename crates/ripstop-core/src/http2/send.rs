@@ -1,5 +1,6 @@
 //! Heads, DATA and trailers to frames, as far as the peer's windows let them go.
 use super::connection::{Connection, Leaving};
+use super::floods::PIECE;
 use super::frame::{self, HEAD, MAX_31};
 use super::hpack::{Encoder, Kind};
 use super::streams::{NO_BUFFER, Receiving, Stream};
@@ -200,6 +201,7 @@ impl Connection {
         }
         stream.send_window -= n as i64;
         self.send_window -= n as i64;
+        self.floods.data_sent += 1 + (n / PIECE) as u64;
         let longest = self.peer.max_frame.min(LONGEST_FRAME);
         let mut at = 0;
         loop {
@@ -213,7 +215,6 @@ impl Connection {
                 stream.id,
             );
             self.out.extend_from_slice(&data[at..next]);
-            self.floods.data_sent += 1;
             at = next;
             if at == n {
                 return n;

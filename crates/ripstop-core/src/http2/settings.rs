@@ -26,7 +26,7 @@ pub struct Settings {
     pub max_consecutive_empty_frames: u32,
     /// PRIORITY frames for each stream opened.
     pub max_priority_frames_per_stream: u32,
-    /// WINDOW_UPDATE frames for each DATA frame sent.
+    /// WINDOW_UPDATE frames for each DATA frame sent, or 4 KiB of it.
     pub max_window_update_per_data: u32,
     /// CONTINUATION frames of one header block.
     pub max_continuation_frames: u32,

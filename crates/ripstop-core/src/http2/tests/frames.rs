@@ -335,6 +335,34 @@ fn pings_are_answered_and_answers_are_told() {
 }
 
 #[test]
+fn an_answer_that_is_complete_ends_the_rest_of_the_request() {
+    let (mut client, mut server) = pair(Settings::default(), Settings::default());
+    let stream = client.send_request(&request("/"), false).unwrap();
+    client.send_data(stream, b"a part", false);
+    feed(&mut server, &std::mem::take(client.out())).unwrap();
+    server.send_response(stream, &response(413), true);
+    let told = feed(&mut client, &std::mem::take(server.out())).unwrap();
+    assert_eq!(told, [Told::Response(stream, 413, true)]);
+    client.send_data(stream, b"the rest", true);
+    assert_eq!(written(&mut client), [(RST_STREAM, 0, stream, Code::CANCEL.0.to_be_bytes().to_vec())]);
+    assert_eq!(client.active_streams(), 0);
+}
+
+#[test]
+fn an_idle_connection_gives_its_memory_back_and_goes_on() {
+    let (mut client, mut server) = pair(Settings::default(), Settings::default());
+    for _ in 0..2 {
+        let stream = client.send_request(&request("/"), true).unwrap();
+        feed(&mut server, &std::mem::take(client.out())).unwrap();
+        server.send_response(stream, &response(200), true);
+        feed(&mut client, &std::mem::take(server.out())).unwrap();
+        client.trim();
+        server.trim();
+        assert_eq!((client.out().capacity(), server.out().capacity()), (0, 0));
+    }
+}
+
+#[test]
 fn as_many_streams_are_opened_as_the_peer_allows() {
     let (mut client, mut server) =
         pair(Settings::default(), Settings { max_concurrent_streams: 2, ..Settings::default() });

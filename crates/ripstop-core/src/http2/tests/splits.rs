@@ -86,6 +86,34 @@ proptest! {
         prop_assert_eq!((client.active_streams(), server.active_streams()), (0, 0));
     }
 
+    /// Whatever comes, and however it is cut, the same is told and answered.
+    #[test]
+    fn cuts_change_nothing_even_for_nonsense(
+        frames in vec(frame(), 0..30),
+        broken in proptest::option::of((any::<usize>(), any::<u8>())),
+        cuts in vec(1usize..30, 1..20),
+        is_client in any::<bool>(),
+    ) {
+        let mut octets = frames.concat();
+        if let Some((at, byte)) = broken.filter(|_| !octets.is_empty()) {
+            let at = at % octets.len();
+            octets[at] = byte;
+        }
+        let mut whole = started(is_client);
+        let mut cut = started(is_client);
+        let told = steering(&mut whole, &[&octets]);
+        let mut pieces = Vec::new();
+        let (mut rest, mut cuts) = (&octets[..], cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, more) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            pieces.push(piece);
+            rest = more;
+        }
+        prop_assert_eq!(told, steering(&mut cut, &pieces));
+        prop_assert_eq!(whole.out(), cut.out());
+        prop_assert_eq!(whole.active_streams(), cut.active_streams());
+    }
+
     #[test]
     fn no_octets_make_a_machine_panic(
         frames in vec((0u8..11, any::<u8>(), 0u32..8, vec(any::<u8>(), 0..40)), 0..40),
@@ -107,6 +135,65 @@ proptest! {
             end.send_data(stream, &payload, flags & 4 == 0);
         }
     }
+}
+
+/// A frame that may be right.
+fn frame() -> impl Strategy<Value = Vec<u8>> {
+    use super::frames::{GET, block, raw};
+    let stream = prop_oneof![Just(0u32), Just(1), Just(3), Just(5), Just(7)];
+    let head = prop_oneof![
+        Just(block(GET)),
+        Just(block(&[(":status", "200")])),
+        Just(block(&[("x-end", "1")])),
+        Just(block(&[("content-length", "5")])),
+    ];
+    let flags =
+        prop_oneof![Just(0u8), Just(1), Just(4), Just(5), Just(8), Just(0x20), Just(0x2d), any::<u8>()];
+    (0u8..11, flags, stream, head, vec(any::<u8>(), 0..20)).prop_map(|(kind, flags, stream, head, other)| {
+        match kind {
+            1 | 9 => raw(kind, flags, stream, &head),
+            2 => raw(kind, flags, stream, &other[..other.len().min(5)]),
+            3 | 8 => raw(kind, flags, stream, &[0, 0, 0, other.len() as u8]),
+            4 => raw(kind, flags & 1, 0, &other[..other.len() / 6 * 6]),
+            6 => raw(kind, flags & 1, 0, &[7; 8]),
+            _ => raw(kind, flags, stream, &other),
+        }
+    })
+}
+
+fn started(is_client: bool) -> Connection {
+    if !is_client {
+        return super::frames::server(Settings::default());
+    }
+    let mut client = Connection::client(Settings::default());
+    feed(&mut client, &super::frames::raw(4, 0, 0, &[])).unwrap();
+    for _ in 0..3 {
+        client.send_request(&request("/"), false).unwrap();
+    }
+    client
+}
+
+/// All that is told but content, and the error at the end. Content that breaks its length may come in part before that is seen.
+fn steering(end: &mut Connection, pieces: &[&[u8]]) -> (Vec<Event>, Option<ConnectionError>) {
+    let mut told = Vec::new();
+    for piece in pieces {
+        let mut rest = *piece;
+        loop {
+            match end.receive(rest) {
+                Ok((_, Event::NeedMore)) => break,
+                Ok((used, Event::Data { stream, flow, .. })) => {
+                    rest = &rest[used..];
+                    end.release(stream, flow);
+                }
+                Ok((used, event)) => {
+                    rest = &rest[used..];
+                    told.push(event);
+                }
+                Err(error) => return (told, Some(error)),
+            }
+        }
+    }
+    (told, None)
 }
 
 /// Send the rest of a message and hand all to the other end.
