@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from oracle.case import CASES, Cluster, case
-from oracle.planes import Plane
+from oracle.planes import Plane, native_binary
 from oracle.upstreams import Script
+
+from ripstop.errors import Unavailable
 
 
 @case(
@@ -25,4 +28,9 @@ TABLE = [CASES.pop("strictness")]
 
 
 def native(directory: Path) -> Plane:
+    """The plane, not started; the test is skipped where there is none."""
+    try:
+        native_binary()
+    except Unavailable as why:
+        pytest.skip(str(why))
     return Plane("native", directory, TABLE)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ripstop.errors import Unavailable
 from ripstop.proxy import envoy, native
 from ripstop.xds import pb
 
@@ -76,10 +77,7 @@ class Plane:
     def command(self, path: Path) -> list[str]:
         if self.name == "envoy":
             return [*envoy.proxy_command(path, 1), "--file-flush-interval-msec", "100", "-l", "warning"]
-        built = Path(__file__).parents[3] / "target" / "debug" / native.BINARY
-        if built.is_file():
-            return [str(built), "--config", str(path), "--concurrency", "1"]
-        return native.proxy_command(path, 1)
+        return [str(native_binary()), "--config", str(path), "--concurrency", "1"]
 
     async def _ready(self) -> None:
         assert self.process
@@ -134,6 +132,26 @@ class Plane:
         for stage in self.stages.values():
             for upstream in stage.upstreams.values():
                 await upstream.stop()
+
+
+def native_binary() -> Path:
+    """The `ripstop-proxy` of this checkout, or the one that `ripstop` would run.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    built = Path(__file__).parents[3] / "target" / "debug" / native.BINARY
+    return built if built.is_file() else native.find_native()
+
+
+def missing() -> str:
+    """Why the planes cannot be started; empty when they can."""
+    try:
+        native_binary()
+        envoy.find_envoy()
+    except Unavailable as why:
+        return str(why)
+    return ""
 
 
 def free_ports(count: int) -> list[int]:
