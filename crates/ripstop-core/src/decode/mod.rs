@@ -37,6 +37,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upstream_http;
+mod validation;
 mod virtual_host;
 
 pub use bootstrap::{AdsConfig, Bootstrap, NodeIdentity};

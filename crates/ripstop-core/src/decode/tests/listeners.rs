@@ -210,6 +210,20 @@ fn listener_filters_are_known_by_their_type() {
     assert_eq!(paths(read(&made)), ["listener_filters[3].typed_config"]);
 }
 
+#[test]
+fn server_names_need_no_inspector_to_be_asked_for() {
+    let mut made = with(&manager());
+    assert!(!read(&made).unwrap().inspects_tls);
+    let wanted =
+        listener::FilterChainMatch { server_names: vec!["*.Example.com".to_owned()], ..Default::default() };
+    made.filter_chains[0].filter_chain_match = Some(wanted);
+    let found = read(&made).unwrap();
+    assert!(found.inspects_tls);
+    assert_eq!(found.filter_chains[0].matches.server_names, ["*.example.com"]);
+    made.filter_chains[0].filter_chain_match.as_mut().unwrap().server_names = vec!["a.*.com".to_owned()];
+    assert_eq!(paths(read(&made)), ["filter_chains[0].filter_chain_match.server_names[0]"]);
+}
+
 fn by_sds(name: &str) -> tls::SdsSecretConfig {
     let ads = core::config_source::ConfigSourceSpecifier::Ads(core::AggregatedConfigSource {});
     let source = core::ConfigSource { config_source_specifier: Some(ads), ..Default::default() };

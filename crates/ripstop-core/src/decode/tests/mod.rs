@@ -1,6 +1,7 @@
 //! Tests of the decoder: what is taken with which defaults, what is refused and how it is named.
 mod bootstraps;
 mod clusters;
+mod filters;
 mod hostile;
 mod listeners;
 mod routes;

@@ -251,11 +251,11 @@ fn a_filter_may_be_told_otherwise_or_turned_off_by_a_route() {
     assert!(matches!(configs[1].1, PerFilter::Rbac(None)));
 
     let made = changed(|route| {
-        let config = Some(foreign("envoy.extensions.filters.http.lua.v3.LuaPerRoute"));
+        let config = foreign("envoy.extensions.filters.http.lua.v3.LuaPerRoute");
         let optional =
-            route::FilterConfig { config: config.clone(), is_optional: true, ..Default::default() };
+            route::FilterConfig { config: Some(config.clone()), is_optional: true, ..Default::default() };
         route.typed_per_filter_config.insert("a".to_owned(), packed(&optional));
-        route.typed_per_filter_config.insert("b".to_owned(), config.unwrap());
+        route.typed_per_filter_config.insert("b".to_owned(), config);
     });
     assert_eq!(paths(read(&made)), ["virtual_hosts[0].routes[0].typed_per_filter_config[b]"]);
 }
