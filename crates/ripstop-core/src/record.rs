@@ -2,6 +2,7 @@
 use crate::http::{Headers, RequestHead, ResponseHead, Version};
 use crate::outcome::Flags;
 use crate::snapshot::{Cluster, Metadata, MetadataValue, Route};
+use smallvec::SmallVec;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,19 +72,66 @@ pub struct PeerCertificate {
     pub fingerprint: String,
 }
 
-/// Dynamic metadata: (filter, key) to text; few entries, so a list.
+/// A name or text that is kept without copying it.
+#[derive(Clone, Debug)]
+pub enum Word {
+    /// Known when the program was built.
+    Static(&'static str),
+    /// Of a snapshot.
+    Shared(Arc<str>),
+}
+
+impl std::ops::Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Word::Static(text) => text,
+            Word::Shared(text) => text,
+        }
+    }
+}
+
+/// The value of a key of dynamic metadata.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Text.
+    Word(Word),
+    /// Anything else.
+    Value(MetadataValue),
+}
+
+/// A key of dynamic metadata; short ones are kept in place.
+type Key = SmallVec<[u8; 56]>;
+
+/// Dynamic metadata: filter, key and value; few entries, so a list. Reused, it allocates nothing.
 #[derive(Clone, Debug, Default)]
-pub struct DynamicMetadata(pub Vec<(Arc<str>, String, MetadataValue)>);
+pub struct DynamicMetadata(pub Vec<(Word, Key, Told)>);
 
 impl DynamicMetadata {
-    /// The value of a key.
-    pub fn get(&self, filter: &str, key: &str) -> Option<&MetadataValue> {
-        self.0.iter().rev().find(|(f, k, _)| &**f == filter && k == key).map(|(.., value)| value)
+    /// The last value of a key.
+    pub fn get(&self, filter: &str, key: &str) -> Option<&Told> {
+        let is_it = |(f, k, _): &&(Word, Key, Told)| **f == *filter && k[..] == *key.as_bytes();
+        self.0.iter().rev().find(is_it).map(|(.., value)| value)
     }
 
-    /// Set a key to text.
-    pub fn set(&mut self, filter: &Arc<str>, key: String, text: &str) {
-        self.0.push((filter.clone(), key, MetadataValue::Text(text.to_owned())));
+    /// Set a key, which is made of `parts`.
+    pub fn set(&mut self, filter: Word, parts: &[&str], value: Told) {
+        let mut key = Key::new();
+        for part in parts {
+            key.extend_from_slice(part.as_bytes());
+        }
+        self.0.push((filter, key, value));
+    }
+
+    /// The keys of a filter with their last values.
+    pub fn of(&self, filter: &str) -> impl Iterator<Item = (&str, &Told)> {
+        self.0.iter().enumerate().filter_map(move |(index, (name, key, value))| {
+            let is_newer = |(f, k, _): &(Word, Key, Told)| **f == *filter && k == key;
+            let is_last = || !self.0[index + 1..].iter().any(is_newer);
+            let text = std::str::from_utf8(key).ok()?;
+            (**name == *filter && is_last()).then_some((text, value))
+        })
     }
 }
 

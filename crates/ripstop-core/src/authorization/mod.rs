@@ -4,11 +4,11 @@ mod matching;
 mod tests;
 
 use crate::http::RequestHead;
-use crate::record::{ConnectionInfo, DynamicMetadata};
+use crate::record::{ConnectionInfo, DynamicMetadata, Told, Word};
 use crate::snapshot::{HttpRbac, MetadataValue, NetworkRbac, Rbac, RbacAction};
 use matching::Subject;
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// What rules say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +80,6 @@ fn decide(rules: &Rbac, subject: &Subject<'_>) -> Decision {
 /// The filter that dynamic metadata is kept under.
 pub const METADATA: &str = "envoy.filters.http.rbac";
 
-static FILTER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(METADATA));
-static COMMON: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("envoy.common"));
-
 /// Write what shadow rules said: `{prefix}shadow_engine_result` and, when a policy matched,
 /// `{prefix}shadow_effective_policy_id`. To be called before a denial is answered.
 ///
@@ -100,7 +97,8 @@ pub fn tell_shadow(verdict: &Verdict, prefix: &str, metadata: &mut DynamicMetada
 pub fn tell_enforced(verdict: &Verdict, prefix: &str, metadata: &mut DynamicMetadata) {
     let Some(decision) = &verdict.enforced else { return };
     if let Some(hint) = decision.log_hint {
-        metadata.0.push((COMMON.clone(), "access_log_hint".to_owned(), MetadataValue::Bool(hint)));
+        let value = Told::Value(MetadataValue::Bool(hint));
+        metadata.set(Word::Static("envoy.common"), &["access_log_hint"], value);
     }
     tell_decision(decision, prefix, "enforced_", metadata);
 }
@@ -112,10 +110,9 @@ pub fn tell(verdict: &Verdict, rbac: &HttpRbac, metadata: &mut DynamicMetadata) 
 }
 
 fn tell_decision(decision: &Decision, prefix: &str, kind: &str, metadata: &mut DynamicMetadata) {
-    let key = |end: &str| [prefix, kind, end].concat();
+    let mut tell = |end, word| metadata.set(Word::Static(METADATA), &[prefix, kind, end], Told::Word(word));
     if let Some(policy) = &decision.policy {
-        metadata.set(&FILTER, key("effective_policy_id"), policy);
+        tell("effective_policy_id", Word::Shared(policy.clone()));
     }
-    let result = if decision.allowed { "allowed" } else { "denied" };
-    metadata.set(&FILTER, key("engine_result"), result);
+    tell("engine_result", Word::Static(if decision.allowed { "allowed" } else { "denied" }));
 }

@@ -90,11 +90,15 @@ fn details_have_no_spaces() {
 fn told(rbac: &HttpRbac, path: &str) -> Vec<String> {
     let mut metadata = DynamicMetadata::default();
     tell(&ask(rbac, path), rbac, &mut metadata);
-    let value = |value: &MetadataValue| match value {
-        MetadataValue::Text(text) => text.clone(),
-        other => format!("{other:?}"),
+    let value = |value: &Told| match value {
+        Told::Word(word) => word.to_string(),
+        Told::Value(other) => format!("{other:?}"),
     };
-    metadata.0.iter().map(|(filter, key, found)| format!("{filter}:{key}={}", value(found))).collect()
+    let shown = |filter: &'static str| {
+        let line = move |(key, found)| format!("{filter}:{key}={}", value(found));
+        metadata.of(filter).map(line).collect::<Vec<_>>()
+    };
+    [shown("envoy.common"), shown(METADATA)].concat()
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Which records are written (`AccessLogFilter`), and which local replies a mapper is for.
-use super::value::{find_dynamic, grpc_status};
+use super::value::{Found, find_dynamic, grpc_status};
 use crate::outcome::Flags;
 use crate::record::Record;
 use crate::route::is_in_share;
@@ -22,7 +22,7 @@ pub fn passes(filter: &LogFilter, record: &Record<'_>, random: u64) -> bool {
         }
         LogFilter::Metadata { filter, path, value, if_missing } => match find_dynamic(record, filter, path) {
             None => *if_missing,
-            Some(found) => metadata_matches(value, found),
+            Some(found) => metadata_matches(value, &found),
         },
     }
 }
@@ -45,12 +45,12 @@ fn has_flag(names: &[String], flags: Flags) -> bool {
     }
 }
 
-fn metadata_matches(wanted: &MetadataMatch, found: &MetadataValue) -> bool {
+fn metadata_matches(wanted: &MetadataMatch, found: &Found<'_>) -> bool {
     match (wanted, found) {
-        (MetadataMatch::Text(wanted), MetadataValue::Text(text)) => wanted.matches(text.as_bytes()),
-        (MetadataMatch::Bool(wanted), MetadataValue::Bool(value)) => wanted == value,
+        (MetadataMatch::Text(wanted), Found::Text(text)) => wanted.matches(text.as_bytes()),
+        (MetadataMatch::Bool(wanted), Found::Data(MetadataValue::Bool(value))) => wanted == value,
         (MetadataMatch::Present, _) => true,
-        (MetadataMatch::Null, value) => *value == MetadataValue::Null,
+        (MetadataMatch::Null, Found::Data(MetadataValue::Null)) => true,
         _ => false,
     }
 }

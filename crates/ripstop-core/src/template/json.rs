@@ -1,7 +1,7 @@
 //! Log lines, as text and as JSON.
 use super::value::{Value, value_of};
 use super::{render, shorten};
-use crate::record::Record;
+use crate::record::{Record, Told};
 use crate::snapshot::{JsonFormat, LogFormat, MetadataValue, Part, Template};
 use std::io::Write;
 
@@ -195,6 +195,25 @@ pub(super) fn metadata_fields<'a>(
     fields: impl Iterator<Item = (&'a String, &'a MetadataValue)>,
     out: &mut Vec<u8>,
 ) {
+    sorted_fields(fields.map(|(name, value)| (name.as_str(), value)), metadata, out);
+}
+
+/// Write dynamic metadata as an object; keys are sorted.
+pub(super) fn told_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a Told)>, out: &mut Vec<u8>) {
+    let write = |value: &Told, out: &mut Vec<u8>| match value {
+        Told::Word(word) => string(word.as_bytes(), out),
+        Told::Value(value) => metadata(value, out),
+    };
+    sorted_fields(fields, write, out);
+}
+
+fn sorted_fields<'a, T>(
+    fields: impl Iterator<Item = (&'a str, &'a T)>,
+    write: impl Fn(&T, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) where
+    T: 'a,
+{
     let mut sorted: Vec<_> = fields.collect();
     sorted.sort_unstable_by_key(|(name, _)| *name);
     out.push(b'{');
@@ -204,7 +223,7 @@ pub(super) fn metadata_fields<'a>(
         }
         string(name.as_bytes(), out);
         out.push(b':');
-        metadata(item, out);
+        write(item, out);
     }
     out.push(b'}');
 }

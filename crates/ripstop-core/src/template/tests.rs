@@ -2,7 +2,7 @@
 use super::*;
 use crate::http::{HeaderId, RequestHead, ResponseHead, Version};
 use crate::outcome::Flags;
-use crate::record::{ConnectionInfo, DynamicMetadata, PeerCertificate, TlsInfo};
+use crate::record::{ConnectionInfo, DynamicMetadata, PeerCertificate, TlsInfo, Told, Word};
 use crate::snapshot::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -34,6 +34,10 @@ impl Exchange {
             ..ConnectionInfo::default()
         };
         Exchange { connection, request, response, dynamic: DynamicMetadata::default() }
+    }
+
+    fn tell(&mut self, key: &str, value: &'static str) {
+        self.dynamic.set(Word::Static("f"), &[key], Told::Word(Word::Static(value)));
     }
 
     fn record(&self) -> Record<'_> {
@@ -311,9 +315,8 @@ fn metadata_is_text_or_json() {
 #[test]
 fn the_last_dynamic_metadata_of_a_key_counts() {
     let mut exchange = Exchange::new();
-    let filter: Arc<str> = "f".into();
-    exchange.dynamic.set(&filter, "a".into(), "1");
-    exchange.dynamic.set(&filter, "a".into(), "2");
+    exchange.tell("a", "1");
+    exchange.tell("a", "2");
     let get = |path: &[&str]| {
         Operator::DynamicMetadata("f".into(), path.iter().map(|key| (*key).to_owned()).collect())
     };
@@ -339,8 +342,7 @@ fn by_metadata(key: &str, wanted: MetadataMatch, if_missing: bool) -> LogFilter 
 #[test]
 fn filters_let_pass_what_they_are_for() {
     let mut exchange = Exchange::new();
-    let filter: Arc<str> = "f".into();
-    exchange.dynamic.set(&filter, "result".into(), "denied");
+    exchange.tell("result", "denied");
     let denied = || {
         let exact = StringMatch::Exact(b"denied".as_slice().into());
         MetadataMatch::Text(StringMatcher { kind: exact, ignore_case: false })

@@ -3,7 +3,7 @@ use super::civil::format_time;
 use super::json;
 use crate::http::{HeaderId, Headers, RequestHead, ResponseHead};
 use crate::outcome::Flags;
-use crate::record::{DynamicMetadata, Record, TlsInfo};
+use crate::record::{DynamicMetadata, Record, TlsInfo, Told};
 use crate::snapshot::{Cluster, Metadata, MetadataValue, Operator, Route};
 use std::collections::HashMap;
 use std::io::Write;
@@ -60,7 +60,7 @@ impl Value<'_> {
                 Ok(())
             }
             Value::Dynamic(all, filter) => {
-                json::metadata_fields(newest(all, filter).into_iter(), out);
+                json::told_fields(all.of(filter), out);
                 Ok(())
             }
         };
@@ -244,32 +244,38 @@ fn data<'a>(metadata: Option<&'a Metadata>, filter: &str, path: &[String]) -> Va
     metadata.get(filter, path).map_or(Value::Missing, Value::Data)
 }
 
-/// The last value of each key of a filter.
-fn newest<'a>(all: &'a DynamicMetadata, filter: &str) -> HashMap<&'a String, &'a MetadataValue> {
-    all.0.iter().filter(|(name, ..)| &**name == filter).map(|(_, key, value)| (key, value)).collect()
-}
-
 fn dynamic<'a>(record: &Record<'a>, filter: &'a str, path: &[String]) -> Value<'a> {
-    let has_any = || record.dynamic.0.iter().any(|(name, ..)| &**name == filter);
-    if path.is_empty() && has_any() {
+    if path.is_empty() && record.dynamic.of(filter).next().is_some() {
         return Value::Dynamic(record.dynamic, filter);
     }
-    find_dynamic(record, filter, path).map_or(Value::Missing, Value::Data)
+    match find_dynamic(record, filter, path) {
+        None => Value::Missing,
+        Some(Found::Text(text)) => Value::Bytes(text.as_bytes()),
+        Some(Found::Data(value)) => Value::Data(value),
+    }
+}
+
+/// Dynamic metadata that was found.
+pub(super) enum Found<'a> {
+    Text(&'a str),
+    Data(&'a MetadataValue),
 }
 
 /// Dynamic metadata under a filter's name and a path of keys.
-pub(super) fn find_dynamic<'a>(
-    record: &Record<'a>,
-    filter: &str,
-    path: &[String],
-) -> Option<&'a MetadataValue> {
+pub(super) fn find_dynamic<'a>(record: &Record<'a>, filter: &str, path: &[String]) -> Option<Found<'a>> {
     let (first, rest) = path.split_first()?;
-    let mut value = record.dynamic.get(filter, first)?;
+    let mut value = match record.dynamic.get(filter, first)? {
+        Told::Word(word) => return rest.is_empty().then_some(Found::Text(word)),
+        Told::Value(value) => value,
+    };
     for key in rest {
         let MetadataValue::Struct(fields) = value else { return None };
         value = fields.get(key)?;
     }
-    Some(value)
+    match value {
+        MetadataValue::Text(text) => Some(Found::Text(text)),
+        value => Some(Found::Data(value)),
+    }
 }
 
 /// The gRPC status: of the trailers, else of the head, else what the HTTP status stands for.
