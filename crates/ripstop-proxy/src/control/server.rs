@@ -8,6 +8,7 @@ use super::plane::{Event, Plane};
 use super::stats::WorkerStats;
 use crate::worker::{self, WorkerSettings};
 use ripstop_core::decode::{self, Bootstrap};
+use ripstop_core::policies::rate_limit::Buckets;
 use ripstop_core::time::Time;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,11 +43,13 @@ async fn live(bootstrap: Bootstrap, options: Options) -> Result<(), String> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
     let epoch = Instant::now();
     let seed = seed();
-    let workers = start_workers(&bootstrap, &options, epoch, seed)?;
+    let buckets = Arc::default();
+    let workers = start_workers(&bootstrap, &options, &buckets, epoch, seed)?;
     let (sender, mut events) = mpsc::unbounded_channel();
     let admin = bootstrap.admin.clone();
     let drain = options.drain;
     let mut plane = Plane::new(bootstrap, options, workers, epoch, seed, sender.clone());
+    plane.buckets = buckets;
     plane.reserve_static()?;
     if let Some(address) = admin {
         tokio::spawn(serve(Door::open(&address).await?, sender));
@@ -82,13 +85,13 @@ async fn live(bootstrap: Bootstrap, options: Options) -> Result<(), String> {
 fn start_workers(
     bootstrap: &Bootstrap,
     options: &Options,
+    buckets: &Arc<Buckets>,
     epoch: Instant,
     seed: u64,
 ) -> Result<Vec<WorkerHandle>, String> {
     let workers = options.concurrency;
     let limit = bootstrap.max_connections.unwrap_or(MAX_CONNECTIONS);
     let each = usize::try_from(limit).unwrap_or(usize::MAX).div_ceil(workers);
-    let buckets = Arc::default();
     (0..workers)
         .map(|index| {
             let settings = WorkerSettings {
@@ -99,7 +102,7 @@ fn start_workers(
                 seed: seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(index as u64 + 1)),
             };
             let stats = Arc::new(WorkerStats::default());
-            worker::spawn(settings, stats, Arc::clone(&buckets))
+            worker::spawn(settings, stats, Arc::clone(buckets))
                 .map_err(|error| format!("worker {index}: {error}"))
         })
         .collect()

@@ -14,6 +14,7 @@ use super::options::Options;
 use super::xds::{StreamId, XdsStream};
 use ripstop_core::ads::{Kind, Static, Store};
 use ripstop_core::decode::Bootstrap;
+use ripstop_core::policies::rate_limit::Buckets;
 use ripstop_core::resilience::CheckResult;
 use ripstop_core::rng::Rng;
 use ripstop_core::snapshot::Listener;
@@ -70,6 +71,8 @@ pub struct Plane {
     pub(super) is_draining: bool,
     /// Whether somebody asked by the admin interface that the process end.
     pub is_asked_to_quit: bool,
+    /// Token buckets of local rate limits, shared with the data threads.
+    pub buckets: Arc<Buckets>,
     sockets: Sockets,
     streams: HashMap<StreamId, XdsStream>,
     dns: dns::Schedule,
@@ -127,6 +130,7 @@ impl Plane {
             is_live: false,
             is_draining: false,
             is_asked_to_quit: false,
+            buckets: Arc::default(),
             streams,
             dns: dns::Schedule::default(),
             checks: Checks::default(),

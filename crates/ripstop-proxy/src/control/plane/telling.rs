@@ -62,6 +62,8 @@ impl Plane {
         for name in &changed.gone {
             self.tell(|| ToWorker::ClusterGone(name.clone()));
         }
+        // Those that went with the snapshot before this one; the data threads have let go of them by now.
+        self.buckets.forget_unused();
         log!(Info, "snapshot {} is in use", snapshot.generation);
     }
 
