@@ -12,7 +12,8 @@ impl Files for Here {
     }
 
     fn environment(&self, name: &str) -> Result<String, String> {
-        std::env::var(name).map_err(|error| format!("the environment variable {name} cannot be read: {error}"))
+        std::env::var(name)
+            .map_err(|error| format!("the environment variable {name} cannot be read: {error}"))
     }
 }
 

@@ -137,12 +137,17 @@ impl Worker {
         }
         let Some(info) = ex.info.clone() else { return Verdict::Continue };
         let verdict = authorization::check_http(rbac, &info, info.remote.ip(), &ex.request);
-        authorization::tell_shadow(&verdict, &in_chain.shadow_prefix, &mut ex.dynamic);
+        let is_told = ex.chain.as_ref().is_some_and(|chain| chain.reads_metadata);
+        if is_told {
+            authorization::tell_shadow(&verdict, &in_chain.shadow_prefix, &mut ex.dynamic);
+        }
         if let Some(manager) = ex.chain.as_ref().and_then(|chain| chain.manager.as_ref()) {
             self.stats.http_rbac(&manager.stat_prefix, &manager.stat_prefix, rbac, &verdict);
         }
         if verdict.allowed() {
-            authorization::tell_enforced(&verdict, &in_chain.rules_prefix, &mut ex.dynamic);
+            if is_told {
+                authorization::tell_enforced(&verdict, &in_chain.rules_prefix, &mut ex.dynamic);
+            }
             return Verdict::Continue;
         }
         ex.details_text = verdict.details();

@@ -41,6 +41,8 @@ pub(crate) struct Chain {
     pub stats: super::stats::ManagerId,
     pub listener_stats: super::stats::ListenerId,
     pub limits: ripstop_core::http1::Limits,
+    /// Logs or replies look at dynamic metadata.
+    pub reads_metadata: bool,
     pub listener: Arc<str>,
 }
 
@@ -116,12 +118,13 @@ impl Worker {
         }
         Chain {
             config: config.clone(),
-            manager,
             tls,
+            reads_metadata: manager.as_ref().is_some_and(|manager| super::metadata::is_read(manager)),
             is_inbound: listener.direction == ripstop_core::snapshot::Direction::Inbound,
             stats: self.stats.manager(&prefix),
             listener_stats,
             limits,
+            manager,
             listener: listener.name.clone(),
         }
     }

@@ -15,6 +15,7 @@ mod http2;
 mod input;
 mod listen;
 mod log;
+mod metadata;
 mod mirror;
 mod pool;
 mod reply;
