@@ -1,51 +1,83 @@
-# Everything a fresh machine needs, it installs here: Debian 12, Python >= 3.11.
+# Everything a fresh machine needs, it installs here: Debian 12, Python >= 3.11, Rust >= 1.88 (rustup.rs).
 PYTHON ?= python3
+CARGO ?= cargo
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CARGO ?= cargo
+# Tests run what the dev profile makes, the demo and benches what is shipped.
+DEV := $(CURDIR)/target/debug/ripstop-proxy
+RELEASE := $(CURDIR)/target/release/ripstop-proxy
+CORE := src/ripstop/_core.abi3.so
+PYTHON_SOURCES := src tests benches tools setup.py
 # What `make bench` compares with.
 PEERS := haproxy nginx wrk nghttp2-client gcc libc6-dev
 
-.PHONY: demo test check unit bench bench-hop bench-control release docs clean format
-demo: $(STAMP)          ## set everything up and run the main job
-	$(BIN)/ripstop demo $(DEMO)
+.PHONY: demo test check check-python check-rust unit unit-rust unit-python bench bench-hop bench-control \
+	dev release deny docs clean format rust
+demo: $(STAMP) release  ## set everything up and run the main job
+	RIPSTOP_PROXY=$(RELEASE) $(BIN)/ripstop demo $(DEMO)
 
 test: check unit        ## everything that must hold before a change lands
 
-check: $(STAMP)
-	$(BIN)/ruff check src tests benches tools
-	$(BIN)/ruff format --check src tests benches tools
+check: check-python check-rust
+
+check-python: $(STAMP)
+	$(BIN)/ruff check $(PYTHON_SOURCES)
+	$(BIN)/ruff format --check $(PYTHON_SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(STAMP)
-	$(BIN)/pytest
+check-rust: rust
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-bench: bench-hop bench-control   ## what a hop and a change cost
+unit: unit-rust unit-python
+
+unit-rust: rust
+	$(CARGO) test --workspace --locked
+
+unit-python: $(STAMP) dev
+	RIPSTOP_PROXY=$(DEV) $(BIN)/pytest $(PYTEST)
+
+bench: bench-hop bench-control  ## what a hop and a change cost
 
 bench-hop: $(STAMP) release
 	test "$$(id -u)" != 0 || { apt-get update -q && apt-get install -y -q $(PEERS); } >/dev/null
-	$(BIN)/python -m benches.hop $(HOP)
+	RIPSTOP_PROXY=$(RELEASE) $(BIN)/python -m benches.hop $(HOP)
 
 bench-control: $(STAMP)
 	$(BIN)/python -m benches.control_plane
 
-release:                 ## the data plane as it is shipped
-	$(CARGO) build --release --locked -p ripstop-proxy
+dev: rust               ## the data plane and its core for Python, for tests
+	$(CARGO) build --workspace --locked
+	cp target/debug/lib_core.so $(CORE)
+
+release: rust           ## the same as they are shipped
+	$(CARGO) build --workspace --release --locked
+	cp target/release/lib_core.so $(CORE)
+
+rust:
+	@command -v $(CARGO) >/dev/null || { echo "there is no cargo: install Rust 1.88 or newer, https://rustup.rs" >&2; exit 1; }
+
+deny: rust              ## licences and known faults of the crates; builds cargo-deny when it is not there
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check
 
 docs: $(STAMP)          ## write the generated reference pages again
 	$(BIN)/python tools/reference.py
 
-format: $(STAMP)
-	$(BIN)/ruff check --fix src tests benches tools
-	$(BIN)/ruff format src tests benches tools
+format: $(STAMP) rust
+	$(BIN)/ruff check --fix $(PYTHON_SOURCES)
+	$(BIN)/ruff format $(PYTHON_SOURCES)
+	$(CARGO) fmt
 
-$(STAMP): pyproject.toml requirements.lock
+# Without the data plane: the targets above build it, and it is found in target/.
+$(STAMP): pyproject.toml setup.py requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	RIPSTOP_BUILD_RUST=0 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation -e .
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CORE) build dist target .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -66,8 +66,8 @@ def _read_wrk(text: str) -> Outcome | None:
         requests=int(count[1]),
         failed=failed,
         per_s=_number(r"Requests/sec:\s+([\d.]+)", text),
-        p50_us=_time(r"50%\s+(\S+)", text),
-        p99_us=_time(r"99%\s+(\S+)", text),
+        p50_us=_time(r"^ +50% +(\S+)", text),
+        p99_us=_time(r"^ +99% +(\S+)", text),
     )
 
 
@@ -90,6 +90,6 @@ def _number(pattern: str, text: str) -> float:
 
 
 def _time(pattern: str, text: str) -> float:
-    found = re.search(pattern, text)
+    found = re.search(pattern, text, re.MULTILINE)
     parts = re.fullmatch(r"([\d.]+)(us|ms|s|m)", found[1]) if found else None
     return float(parts[1]) * _UNITS[parts[2]] if parts else 0.0

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from ripstop import model
+from ripstop.model.workload import DataPlaneKind
 from ripstop.proxy.sidecar import free_port
 from ripstop.testing import Instance, LocalMesh
 
@@ -77,8 +78,8 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with LocalMesh(tmp_path_factory.mktemp("conformance")) as mesh:
+def world(tmp_path_factory: pytest.TempPathFactory, data_plane: DataPlaneKind) -> Iterator[World]:
+    with LocalMesh(tmp_path_factory.mktemp("conformance"), data_plane=data_plane) as mesh:
         ports = {name: free_port() for name in ("http", "same", "many", "picked", "tcp")}
         made = World(mesh, ports)
         mesh.apply(GATEWAY.format(**ports))

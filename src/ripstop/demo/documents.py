@@ -25,12 +25,14 @@ spec:
   retryBudget: {percent: 20, minConcurrency: 20}
 ---
 # Ratings may fail or be slow: a try takes half a second at most, failing instances are set aside, and when none is
-# left the cache answers.
+# left the cache answers. The default balancer (PeakEwma) would call a failing one less and less, so that it might never
+# fail often enough to be set aside: LeastRequest goes on calling it.
 apiVersion: ripstop.dev/v1
 kind: TrafficPolicy
 metadata: {name: ratings}
 spec:
   targetRefs: [{kind: Service, name: ratings}]
+  loadBalancer: {algorithm: LeastRequest}
   timeouts: {request: 2s, backendRequest: 500ms}
   retry: {attempts: 2, codes: [500, 503]}
   retryBudget: {percent: 20, minConcurrency: 20}

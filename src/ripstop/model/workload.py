@@ -61,7 +61,7 @@ class DataPlaneKind(StrEnum):
     """`ripstop-proxy`, which does more than the resources say: see `compiler/native.py`."""
 
 
-DEFAULT_DATA_PLANE = DataPlaneKind.ENVOY
+DEFAULT_DATA_PLANE = DataPlaneKind.NATIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
