@@ -8,6 +8,7 @@ use std::sync::Arc;
 /// A resource that was read.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
+#[allow(clippy::large_enum_variant)] // made once, taken apart at once
 pub enum Decoded {
     Secret(Arc<str>, Secret),
     Cluster(Cluster),

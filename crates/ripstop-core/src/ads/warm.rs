@@ -14,13 +14,16 @@ use std::time::Duration;
 /// How long something is held back for want of what it refers to (Envoy: `initial_fetch_timeout`).
 pub const INITIAL_FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// A scope's key and the name of its RouteConfiguration.
+type Scope = Arc<(Arc<str>, Arc<str>)>;
+
 /// What is in use.
 #[derive(Debug, Default)]
 pub(super) struct Active {
     pub clusters: Named<Cluster>,
     pub listeners: Named<Listener>,
     pub routes: Named<RouteConfig>,
-    pub scopes: BTreeMap<Arc<str>, Arc<(Arc<str>, Arc<str>)>>,
+    pub scopes: BTreeMap<Arc<str>, Scope>,
     /// What was last given out.
     given: Arc<Snapshot>,
     endpoints: Named<LoadAssignment>,

@@ -42,10 +42,10 @@ impl Schedule {
 
     /// An answer came, or none.
     pub fn answered(&mut self, cluster: &str, now: Time) {
-        if let Some((config, at)) = self.due.get_mut(cluster) {
-            if let Discovery::Dns { refresh, .. } = &config.discovery {
-                *at = now.after((*refresh).max(SHORTEST));
-            }
+        if let Some((config, at)) = self.due.get_mut(cluster)
+            && let Discovery::Dns { refresh, .. } = &config.discovery
+        {
+            *at = now.after((*refresh).max(SHORTEST));
         }
     }
 

@@ -59,9 +59,8 @@ impl Endpoints {
     /// A new snapshot: the clusters whose sets are new, and those that are gone. Sets of clusters by EDS come with
     /// [`Endpoints::assigned`].
     pub fn update(&mut self, snapshot: &Snapshot, now: Time) -> Changed {
-        let mut changed = Changed::default();
-        changed.gone =
-            self.runs.keys().filter(|name| !snapshot.clusters.contains_key(*name)).cloned().collect();
+        let gone = self.runs.keys().filter(|name| !snapshot.clusters.contains_key(*name)).cloned().collect();
+        let mut changed = Changed { gone, ..Changed::default() };
         for (name, cluster) in &snapshot.clusters {
             let is_eds = matches!(cluster.discovery, Discovery::Eds(_));
             match self.runs.get_mut(name) {

@@ -131,10 +131,10 @@ impl Plane {
             }
         }
         for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take_if(|thread| thread.is_finished()) {
-                if thread.join().is_err() {
-                    log!(Error, "a data thread ended badly");
-                }
+            if let Some(thread) = worker.thread.take_if(|thread| thread.is_finished())
+                && thread.join().is_err()
+            {
+                log!(Error, "a data thread ended badly");
             }
         }
     }

@@ -176,10 +176,10 @@ impl Worker {
         if self.retry_after_failure(ex, &failure) {
             return;
         }
-        if let Some(trigger) = trigger_of(&failure) {
-            if self.fall_back(key, ex, trigger) {
-                return;
-            }
+        if let Some(trigger) = trigger_of(&failure)
+            && self.fall_back(key, ex, trigger)
+        {
+            return;
         }
         self.answer_failure(key, ex, &failure);
     }
@@ -337,10 +337,10 @@ impl Worker {
                 self.stats.upstream_active(cluster.stats, -1);
             }
         }
-        if std::mem::take(&mut ex.holds_retry) {
-            if let Some(cluster) = cluster {
-                cluster.state.release_retry(class);
-            }
+        if std::mem::take(&mut ex.holds_retry)
+            && let Some(cluster) = cluster
+        {
+            cluster.state.release_retry(class);
         }
     }
 

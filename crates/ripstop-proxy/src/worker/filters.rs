@@ -62,10 +62,10 @@ impl Worker {
             (FilterKind::Cors, Some(PerFilter::Cors(policy))) => self.cors(key, ex, &policy),
             (FilterKind::Fault(_), Some(PerFilter::Fault(policy))) => self.fault(key, ex, &policy),
             (FilterKind::Fault(Some(policy)), _) => self.fault(key, ex, policy),
-            (FilterKind::Rbac(in_chain), Some(PerFilter::Rbac(own))) => match own {
-                Some(rbac) => self.rbac(key, ex, in_chain, &rbac),
-                None => Verdict::Continue,
-            },
+            (FilterKind::Rbac(_), Some(PerFilter::Rbac(None))) => Verdict::Continue,
+            (FilterKind::Rbac(in_chain), Some(PerFilter::Rbac(Some(rbac)))) => {
+                self.rbac(key, ex, in_chain, &rbac)
+            }
             (FilterKind::Rbac(rbac), _) => self.rbac(key, ex, rbac, rbac),
             (FilterKind::LocalRateLimit(_), Some(PerFilter::LocalRateLimit(limit))) => {
                 self.rate_limit(key, ex, &limit)

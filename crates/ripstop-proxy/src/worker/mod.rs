@@ -75,6 +75,7 @@ pub(crate) struct Worker {
     rng: Rng,
     connections: Slots<Box<Connection>>,
     exchanges: Slots<Box<Exchange>>,
+    #[allow(clippy::vec_box)] // they move in and out of slots as they are
     spare: Vec<Box<Exchange>>,
     listeners: Map<Arc<str>, Rc<Listening>>,
     acceptors: Vec<Option<Accepting>>,
@@ -189,11 +190,11 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_stopped {
             let timeout = self.turn_timeout();
-            if let Err(error) = poll.poll(&mut events, timeout) {
-                if error.kind() != std::io::ErrorKind::Interrupted {
-                    eprintln!("ripstop-proxy: epoll: {error}");
-                    return;
-                }
+            if let Err(error) = poll.poll(&mut events, timeout)
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                eprintln!("ripstop-proxy: epoll: {error}");
+                return;
             }
             let turn = std::panic::AssertUnwindSafe(|| self.turn(&events));
             if std::panic::catch_unwind(turn).is_err() {
@@ -347,22 +348,22 @@ impl Worker {
         }
         let deadline = connection.deadline;
         let key = self.connections.insert(Box::new(connection));
-        if let Some(connection) = self.connections.get_mut(key) {
-            if connection.socket.register(&self.registry, pack(key)).is_err() {
-                self.close(key);
-                return Key::NONE;
-            }
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.socket.register(&self.registry, pack(key)).is_err()
+        {
+            self.close(key);
+            return Key::NONE;
         }
         self.arm_connection(key, deadline);
         key
     }
 
     fn mark_dirty(&mut self, key: Key) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            if !connection.is_dirty {
-                connection.is_dirty = true;
-                self.dirty.push(key);
-            }
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.is_dirty
+        {
+            connection.is_dirty = true;
+            self.dirty.push(key);
         }
     }
 
@@ -374,10 +375,10 @@ impl Worker {
     }
 
     fn arm_connection(&mut self, key: Key, deadline: Time) {
-        if deadline != Time::NEVER {
-            if let Some(armed) = self.connections.armed(key.index) {
-                self.wheel.arm(Timed::Connection(key.index), deadline, armed);
-            }
+        if deadline != Time::NEVER
+            && let Some(armed) = self.connections.armed(key.index)
+        {
+            self.wheel.arm(Timed::Connection(key.index), deadline, armed);
         }
     }
 
@@ -415,10 +416,10 @@ impl Worker {
         }
         let deadline = exchange.deadline();
         self.exchanges.put_back(key, exchange);
-        if deadline != Time::NEVER {
-            if let Some(armed) = self.exchanges.armed(key.index) {
-                self.wheel.arm(Timed::Exchange(key.index), deadline, armed);
-            }
+        if deadline != Time::NEVER
+            && let Some(armed) = self.exchanges.armed(key.index)
+        {
+            self.wheel.arm(Timed::Exchange(key.index), deadline, armed);
         }
     }
 

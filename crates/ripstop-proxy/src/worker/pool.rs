@@ -60,10 +60,10 @@ impl Worker {
         host: &Arc<Host>,
         spoken: Spoken,
     ) {
-        if spoken != Spoken::Raw {
-            if let Some(connection) = self.reusable(cluster, (host.id, spoken)) {
-                return self.send_request(key, ex, connection);
-            }
+        if spoken != Spoken::Raw
+            && let Some(connection) = self.reusable(cluster, (host.id, spoken))
+        {
+            return self.send_request(key, ex, connection);
         }
         let class = ex.class();
         let Some(thread) = self.clusters.get_mut(cluster) else {
@@ -109,10 +109,11 @@ impl Worker {
     fn reusable(&mut self, cluster: Key, pool: (HostId, Spoken)) -> Option<Key> {
         let pool = self.clusters.get_mut(cluster)?.pools.get_mut(&pool)?;
         for &key in &pool.shared {
-            if let Some(Machine::H2Client(h2)) = self.connections.get_mut(key).map(|c| &mut c.machine) {
-                if !h2.is_closing && h2.machine.can_open() {
-                    return Some(key);
-                }
+            if let Some(Machine::H2Client(h2)) = self.connections.get_mut(key).map(|c| &mut c.machine)
+                && !h2.is_closing
+                && h2.machine.can_open()
+            {
+                return Some(key);
             }
         }
         while let Some(key) = pool.idle.pop() {
@@ -348,10 +349,10 @@ impl Worker {
 
     fn connect_if_waiting(&mut self, cluster_key: Key, host: &Arc<Host>, spoken: Spoken, class: Class) {
         let pool = self.clusters.get_mut(cluster_key).and_then(|c| c.pools.get_mut(&(host.id, spoken)));
-        if pool.is_some_and(|pool| !pool.waiting.is_empty() && pool.connecting == 0) {
-            if let Err(failure) = self.connect(cluster_key, host, spoken, class, Key::NONE) {
-                self.fail_waiting(cluster_key, (host.id, spoken), &failure);
-            }
+        if pool.is_some_and(|pool| !pool.waiting.is_empty() && pool.connecting == 0)
+            && let Err(failure) = self.connect(cluster_key, host, spoken, class, Key::NONE)
+        {
+            self.fail_waiting(cluster_key, (host.id, spoken), &failure);
         }
     }
 

@@ -227,10 +227,10 @@ impl Worker {
         if !manager.via.is_empty() {
             headers.push_known(HeaderId::Via, manager.via.as_bytes());
         }
-        if manager.always_set_request_id_in_response {
-            if let Some(id) = ex.request.headers.get(HeaderId::XRequestId) {
-                headers.set(HeaderId::XRequestId, id);
-            }
+        if manager.always_set_request_id_in_response
+            && let Some(id) = ex.request.headers.get(HeaderId::XRequestId)
+        {
+            headers.set(HeaderId::XRequestId, id);
         }
     }
 

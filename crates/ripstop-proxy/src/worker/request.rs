@@ -231,12 +231,12 @@ impl Worker {
         }
         self.timeouts(ex, forward);
         ex.retry = forward.retry.clone().or_else(|| matched.virtual_host.retry.clone());
-        if let Some(info) = &ex.info {
-            if !forward.hash.is_empty() {
-                let hashed = route::hash_request(&forward.hash, &ex.request, info.remote.ip(), info);
-                ex.hash = hashed.hash;
-                ex.set_cookies = hashed.cookies;
-            }
+        if let Some(info) = &ex.info
+            && !forward.hash.is_empty()
+        {
+            let hashed = route::hash_request(&forward.hash, &ex.request, info.remote.ip(), info);
+            ex.hash = hashed.hash;
+            ex.set_cookies = hashed.cookies;
         }
         let original_method_is_tunnel = ex.kind == Kind::Connect;
         if !original_method_is_tunnel {
@@ -283,12 +283,12 @@ impl Worker {
         if let Some(most) = forward.max_stream_duration {
             ex.max_duration_at = if most.is_zero() { Time::NEVER } else { self.now.after(most) };
         }
-        if let (Some(most), true) = (forward.grpc_timeout_max, ex.is_grpc) {
-            if let Some(asked) = ex.request.headers.get(HeaderId::GrpcTimeout).and_then(grpc_timeout) {
-                let asked = asked.saturating_sub(forward.grpc_timeout_offset);
-                let limit = if most.is_zero() { asked } else { asked.min(most) };
-                ex.max_duration_at = self.now.after(limit);
-            }
+        if let (Some(most), true) = (forward.grpc_timeout_max, ex.is_grpc)
+            && let Some(asked) = ex.request.headers.get(HeaderId::GrpcTimeout).and_then(grpc_timeout)
+        {
+            let asked = asked.saturating_sub(forward.grpc_timeout_offset);
+            let limit = if most.is_zero() { asked } else { asked.min(most) };
+            ex.max_duration_at = self.now.after(limit);
         }
     }
 

@@ -168,10 +168,11 @@ impl Worker {
     fn become_tunnel(&mut self, key: Key, ex: &mut Exchange) {
         for (side, is_downstream) in [(ex.down, true), (ex.up, false)] {
             let Some(connection) = self.connections.get_mut(side.connection) else { continue };
-            if is_downstream && matches!(connection.machine, Machine::H1Server(_)) {
-                if let Some(chain) = &connection.chain {
-                    self.stats.became_tunnel(chain.stats);
-                }
+            if is_downstream
+                && matches!(connection.machine, Machine::H1Server(_))
+                && let Some(chain) = &connection.chain
+            {
+                self.stats.became_tunnel(chain.stats);
             }
             if matches!(connection.machine, Machine::H1Server(_) | Machine::H1Client(_)) {
                 connection.machine = Machine::Raw(Raw { exchange: key, is_downstream });
@@ -204,7 +205,7 @@ impl Worker {
         if end {
             self.grpc_outcome(ex);
         }
-        if !(ex.is_head && !data.is_empty()) {
+        if !ex.is_head || data.is_empty() {
             self.send_body(ex, data, end);
         }
         if end {
@@ -215,10 +216,10 @@ impl Worker {
     }
 
     fn grpc_outcome(&mut self, ex: &mut Exchange) {
-        if ex.is_grpc {
-            if let Some(status) = ex.trailers.get(HeaderId::GrpcStatus) {
-                ex.grpc_status = std::str::from_utf8(status).ok().and_then(|text| text.parse().ok());
-            }
+        if ex.is_grpc
+            && let Some(status) = ex.trailers.get(HeaderId::GrpcStatus)
+        {
+            ex.grpc_status = std::str::from_utf8(status).ok().and_then(|text| text.parse().ok());
         }
     }
 

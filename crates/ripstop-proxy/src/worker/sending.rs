@@ -191,10 +191,10 @@ impl Worker {
     /// See that the exchange hears of it when `full` has room.
     fn wait_for_room(&mut self, full: Side, source: Side) {
         let exchange = self.exchange_at(source).or_else(|| self.exchange_at(full));
-        if let (Some(exchange), Some(connection)) = (exchange, self.connections.get_mut(full.connection)) {
-            if !connection.blocked.contains(&exchange) {
-                connection.blocked.push(exchange);
-            }
+        if let (Some(exchange), Some(connection)) = (exchange, self.connections.get_mut(full.connection))
+            && !connection.blocked.contains(&exchange)
+        {
+            connection.blocked.push(exchange);
         }
     }
 

@@ -14,11 +14,14 @@ use std::time::Duration;
 
 pub(crate) use crate::control::stats::{ClusterId, ListenerId, ManagerId};
 
+/// A manager's prefix, the prefixes of rules and of shadow rules, the number.
+type HttpRbacName = (Arc<str>, Box<str>, Box<str>, RbacId);
+
 /// A worker's statistics.
 pub(crate) struct Stats {
     shard: Shard,
     /// Numbers of filters by what names them; few, so lists.
-    http_rbac: Vec<(Arc<str>, Box<str>, Box<str>, RbacId)>,
+    http_rbac: Vec<HttpRbacName>,
     network_rbac: Vec<(Box<str>, Box<str>, RbacId)>,
     rate_limits: Vec<(Box<str>, RateLimitId)>,
     /// By the log's address; the log is held so that no other can have it.

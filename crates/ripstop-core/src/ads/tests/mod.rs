@@ -99,8 +99,7 @@ fn tls_cluster(name: &str, secret: &str) -> RawResource {
 
 fn aggregate(name: &str, members: &[&str]) -> RawResource {
     use ripstop_xds::envoy::extensions::clusters::aggregate::v3::ClusterConfig;
-    let config =
-        ClusterConfig { clusters: members.iter().map(|m| (*m).to_owned()).collect(), ..Default::default() };
+    let config = ClusterConfig { clusters: members.iter().map(|m| (*m).to_owned()).collect() };
     let custom = cluster::cluster::CustomClusterType {
         name: "envoy.clusters.aggregate".to_owned(),
         typed_config: Some(packed(&config)),

@@ -189,6 +189,7 @@ fn destinations(snapshot: &Snapshot) -> BTreeSet<String> {
 }
 
 /// What can be told of a snapshot without regard to how it came about.
+#[allow(clippy::type_complexity)]
 fn shape(
     snapshot: &Snapshot,
 ) -> (Vec<(String, u64)>, Vec<(String, u64)>, Vec<String>, BTreeSet<String>, Vec<String>) {

@@ -204,10 +204,10 @@ impl Shard {
     /// A cluster is gone: its statistics go too, as Envoy's do. Its number counts into nothing from now on; a cluster of
     /// that name that comes back gets a new one and begins at zero.
     pub fn forget_cluster(&mut self, stat_name: &str) {
-        if let Some(number) = self.clusters.numbers.remove(stat_name) {
-            if let Some(block) = self.clusters.blocks.get_mut(number as usize) {
-                *block = self.clusters.nothing.clone();
-            }
+        if let Some(number) = self.clusters.numbers.remove(stat_name)
+            && let Some(block) = self.clusters.blocks.get_mut(number as usize)
+        {
+            *block = self.clusters.nothing.clone();
         }
         self.shared.clusters.remove(stat_name);
     }

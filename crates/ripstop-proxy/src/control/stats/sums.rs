@@ -14,7 +14,7 @@ pub fn samples(workers: &[Arc<WorkerStats>]) -> Vec<Sample> {
     managers(workers, &mut samples);
     listeners(workers, &mut samples);
     plain(workers, |w| &w.tcp, |name| vec![(tcp_scope(name), 0..usize::MAX)], &mut samples);
-    plain(workers, |w| &w.rbac, |name| rbac_scopes(name), &mut samples);
+    plain(workers, |w| &w.rbac, rbac_scopes, &mut samples);
     plain(workers, |w| &w.rate_limits, |name| vec![(rate_limit_scope(name), 0..usize::MAX)], &mut samples);
     mesh(workers, &mut samples);
     samples
