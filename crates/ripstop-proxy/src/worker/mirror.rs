@@ -29,7 +29,9 @@ impl Worker {
                 copy.request.set_authority(&shadow_host(ex.request.authority()));
             }
             let key = self.begin(copy);
-            self.mirrors.push((ex.stream_id, key));
+            if !ex.request_ended {
+                self.mirrors.push((ex.stream_id, key));
+            }
             self.with_exchange(key, |worker, key, copy| worker.attempt(key, copy));
         }
     }
