@@ -25,15 +25,12 @@ pub(crate) fn cluster(balancer: Balancer) -> Cluster {
         idle_timeout: Duration::from_secs(3600),
         max_connection_duration: Duration::ZERO,
         max_requests_per_connection: 0,
-        max_stream_duration: Duration::ZERO,
         ignores_health_on_removal: false,
         buffer_limit: 1 << 20,
         tcp_keepalive: None,
-        close_on_health_failure: false,
         subset_keys: Vec::new(),
         metadata: Metadata::default(),
         extras: ClusterExtras::default(),
-        proxy_protocol: 0,
         version: 0,
     }
 }

@@ -83,6 +83,7 @@ pub(super) fn cluster(reader: &mut Reader, cluster: proto::Cluster, version: u64
         dns_resolvers
     );
     refuse!(reader, use_tcp_for_dns_lookups, dns_resolution_config, typed_dns_resolver_config);
+    refuse!(reader, close_connections_on_host_health_failure);
     refuse!(reader, upstream_bind_config, filters, lrs_server, upstream_config, preconnect_policy);
     refuse!(reader, connection_pool_per_downstream_connection);
     ignore!("it only spreads look-ups in time", dns_jitter);
@@ -118,10 +119,11 @@ pub(super) fn cluster(reader: &mut Reader, cluster: proto::Cluster, version: u64
     let http = upstream_http::http(reader, typed_extension_protocol_options, old);
     let metadata = basic::metadata(metadata);
     let extras = reader.at("metadata", |reader| cluster_extras(reader, &metadata));
-    let (tls, proxy_protocol) = match transport_socket {
-        Some(socket) => reader.at("transport_socket", |reader| upstream_socket(reader, socket)),
-        None => (None, 0),
-    };
+    let tls = reader.optional("transport_socket", transport_socket, upstream_socket);
+    if !http.common.max_stream_duration.is_zero() {
+        let field = "common_http_protocol_options.max_stream_duration";
+        reader.fault_at(field, "is not supported; give it to routes");
+    }
     let max_requests = match http.common.max_requests_per_connection {
         0 => max_requests_per_connection.unwrap_or(0),
         given => given,
@@ -144,15 +146,12 @@ pub(super) fn cluster(reader: &mut Reader, cluster: proto::Cluster, version: u64
         idle_timeout: http.common.idle_timeout,
         max_connection_duration: http.common.max_connection_duration,
         max_requests_per_connection: max_requests,
-        max_stream_duration: http.common.max_stream_duration,
         ignores_health_on_removal: ignore_health_on_host_removal,
         buffer_limit: per_connection_buffer_limit_bytes.unwrap_or(BUFFER_LIMIT),
         tcp_keepalive: keepalive(reader, upstream_connection_options),
-        close_on_health_failure: close_connections_on_host_health_failure,
         subset_keys: subsets(reader, lb_subset_config),
         metadata,
         extras,
-        proxy_protocol,
         version,
         name: name.into(),
     })

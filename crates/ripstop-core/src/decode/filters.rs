@@ -17,7 +17,6 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct Router {
     pub(super) suppress_envoy_headers: bool,
-    pub(super) start_child_span: bool,
 }
 
 /// `http_filters`: those before the router, and the router.
@@ -145,9 +144,10 @@ fn router_of(reader: &mut Reader, config: router::Router) -> Router {
         upstream_http_filters,
     } = config;
     refuse!(reader, upstream_log, strict_check_headers, respect_expected_rq_timeout, upstream_http_filters);
+    ignore!("tracing, which is refused", start_child_span);
     ignore!("statistics", dynamic_stats, suppress_grpc_request_failure_code_stats);
     ignore!("of upstream logs, which are refused", upstream_log_options);
-    Router { suppress_envoy_headers, start_child_span }
+    Router { suppress_envoy_headers }
 }
 
 /// `typed_per_filter_config`, by filter name.

@@ -97,13 +97,11 @@ pub(super) fn manager(reader: &mut Reader, config: hcm::HttpConnectionManager) -
     request_id(reader, request_id_extension);
     let common = http_options::common(reader, common_http_protocol_options);
     let (filters, router) = http_filters(reader, filters);
-    let strip_any_host_port = match strip_port_mode {
-        Some(hcm::http_connection_manager::StripPortMode::StripAnyHostPort(strips)) => strips,
-        None => false,
-    };
-    if strip_any_host_port && strip_matching_host_port {
-        reader.fault("strip_matching_host_port and strip_any_host_port are both set");
+    if let Some(hcm::http_connection_manager::StripPortMode::StripAnyHostPort(strips)) = strip_port_mode {
+        reader.refuse("strip_any_host_port", &strips);
     }
+    refuse!(reader, strip_matching_host_port, strip_trailing_host_dot, xff_num_trusted_hops);
+    refuse_true!(reader, add_user_agent);
     let via = header_value(reader, "via", via).unwrap_or_default();
     let server_name = header_value(reader, "server_name", server_name).unwrap_or(Box::from(&b"envoy"[..]));
     let routes = route_source(reader, route_specifier);
@@ -136,7 +134,6 @@ pub(super) fn manager(reader: &mut Reader, config: hcm::HttpConnectionManager) -
             MAX_REQUEST_HEADERS_KB,
         ),
         use_remote_address: use_remote_address.unwrap_or(false),
-        xff_trusted_hops: xff_num_trusted_hops,
         skip_xff_append,
         via: String::from_utf8_lossy(&via).into_owned(),
         server_name: String::from_utf8_lossy(&server_name).into_owned(),
@@ -144,9 +141,6 @@ pub(super) fn manager(reader: &mut Reader, config: hcm::HttpConnectionManager) -
         normalize_path: normalize_path.unwrap_or(false),
         merge_slashes,
         escaped_slashes: escaped_slashes(reader, path_with_escaped_slashes_action),
-        strip_any_host_port,
-        strip_matching_host_port,
-        strip_trailing_host_dot,
         generate_request_id: generate_request_id.unwrap_or(true),
         preserve_external_request_id,
         always_set_request_id_in_response,
@@ -156,8 +150,6 @@ pub(super) fn manager(reader: &mut Reader, config: hcm::HttpConnectionManager) -
         proxy_100_continue,
         suppress_envoy_headers: router.suppress_envoy_headers,
         internal_cidrs: internal_cidrs(reader, internal_address_config),
-        add_user_agent: add_user_agent.unwrap_or(false),
-        start_child_span: router.start_child_span,
         stat_prefix: stat_prefix.into(),
         routes: routes?,
     })

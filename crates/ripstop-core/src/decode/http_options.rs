@@ -80,19 +80,21 @@ pub(super) fn http1(
     reader.at(field, |reader| {
         refuse!(reader, header_key_format, send_fully_qualified_url, ignore_http_11_upgrade);
         refuse_true!(reader, override_stream_error_on_invalid_http_message);
+        if allow_absolute_url == Some(false) {
+            reader.fault_at("allow_absolute_url", "false is not supported");
+        }
+        ignore!(
+            "trailers pass, and both lengths in one message are always refused",
+            enable_trailers,
+            allow_chunked_length
+        );
         ignore!(
             "there is one parser, and it takes any token for a method",
             use_balsa_parser,
             allow_custom_methods
         );
     });
-    Http1Options {
-        accept_http_10,
-        default_host_for_http_10,
-        allow_absolute_url,
-        enable_trailers,
-        allow_chunked_length,
-    }
+    Http1Options { accept_http_10, default_host_for_http_10 }
 }
 
 /// `Http2ProtocolOptions`

@@ -63,6 +63,7 @@ pub(super) fn any_listener(reader: &mut Reader, listener: proto::Listener, versi
         bypass_overload_manager,
         listener_specifier,
     } = listener;
+    refuse_true!(reader, use_original_dst);
     refuse!(reader, additional_addresses, fcds_config, filter_chain_matcher, socket_options);
     refuse!(reader, tcp_fast_open_queue_length, udp_listener_config, api_listener, access_log, enable_mptcp);
     refuse!(reader, ignore_global_conn_limit, bypass_overload_manager, listener_specifier);
@@ -102,7 +103,6 @@ pub(super) fn any_listener(reader: &mut Reader, listener: proto::Listener, versi
         default_chain,
         inspects_tls: filters.tls || needs_tls,
         proxy_protocol: filters.proxy_protocol,
-        original_dst: filters.original_dst || use_original_dst.unwrap_or(false),
         listener_filters_timeout: timeout,
         continues_on_timeout: continue_on_listener_filters_timeout,
         direction,
@@ -134,7 +134,6 @@ fn distinct(reader: &mut Reader, chains: &[Arc<FilterChain>]) {
 struct Inspectors {
     tls: bool,
     proxy_protocol: bool,
-    original_dst: bool,
 }
 
 fn inspectors(reader: &mut Reader, filters: Vec<proto::ListenerFilter>) -> Inspectors {
@@ -169,8 +168,7 @@ fn inspector(reader: &mut Reader, any: &Any, made: &mut Inspectors) {
             reader.only_empty(any);
         }
         "envoy.extensions.filters.listener.original_dst.v3.OriginalDst" => {
-            made.original_dst = true;
-            reader.only_empty(any);
+            reader.fault("original_dst is not supported: nothing redirects connections here yet");
         }
         // The connection manager tells HTTP versions apart by itself.
         "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector" => reader.only_empty(any),

@@ -8,19 +8,6 @@ pub(super) struct StreamAccessLog {
     pub(super) log_format: Option<core::SubstitutionFormatString>,
 }
 
-/// `transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ProxyProtocolUpstreamTransport {
-    #[prost(message, optional, tag = "1")]
-    pub(super) config: Option<core::ProxyProtocolConfig>,
-    #[prost(message, optional, tag = "2")]
-    pub(super) transport_socket: Option<core::TransportSocket>,
-    #[prost(bool, tag = "3")]
-    pub(super) allow_unspecified_address: bool,
-    #[prost(bool, tag = "4")]
-    pub(super) tlv_as_pool_key: bool,
-}
-
 /// `resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct DownstreamConnectionsConfig {

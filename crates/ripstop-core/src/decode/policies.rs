@@ -10,7 +10,6 @@ use crate::snapshot::{
 };
 use prost::Message;
 use ripstop_xds::envoy::config::core::v3 as core;
-use ripstop_xds::envoy::extensions::common::ratelimit::v3 as ratelimit;
 use ripstop_xds::envoy::extensions::filters::common::fault::v3 as fault_common;
 use ripstop_xds::envoy::extensions::filters::http::cors::v3 as cors;
 use ripstop_xds::envoy::extensions::filters::http::fault::v3 as fault;
@@ -85,7 +84,7 @@ pub(super) fn http_fault(reader: &mut Reader, config: fault::HttpFault) -> Fault
         disable_downstream_cluster_stats,
         filter_metadata,
     } = config;
-    refuse!(reader, response_rate_limit, filter_metadata);
+    refuse!(reader, response_rate_limit, filter_metadata, max_active_faults);
     ignore!("there is no runtime", delay_percent_runtime, abort_percent_runtime, delay_duration_runtime);
     ignore!("there is no runtime", abort_http_status_runtime, max_active_faults_runtime);
     ignore!("there is no runtime", response_rate_limit_percent_runtime, abort_grpc_status_runtime);
@@ -96,7 +95,6 @@ pub(super) fn http_fault(reader: &mut Reader, config: fault::HttpFault) -> Fault
         headers: reader.each("headers", headers, matching::header),
         upstream_cluster,
         downstream_nodes,
-        max_active: max_active_faults,
     }
 }
 
@@ -171,12 +169,13 @@ pub(super) fn local_rate_limit(
         request_headers_to_add_when_not_enforced,
         descriptors,
         local_cluster_rate_limit,
-        rate_limits
+        rate_limits,
+        local_rate_limit_per_downstream_connection,
+        enable_x_ratelimit_headers
     );
     ignore!("of descriptors, which are refused", stage, vh_rate_limits, max_dynamic_descriptors);
     ignore!("of descriptors, which are refused", always_consume_default_token_bucket);
     reader.text("stat_prefix", &stat_prefix);
-    let tells = ratelimit::XRateLimitHeadersRfcVersion::DraftVersion03;
     LocalRateLimit {
         status: status.map_or(429, |status| limited_status(reader, status)),
         bucket: reader.optional("token_bucket", token_bucket, bucket),
@@ -187,12 +186,7 @@ pub(super) fn local_rate_limit(
             add: reader.each("response_headers_to_add", response_headers_to_add, mutation::header_add),
             remove: Vec::new(),
         },
-        tells_headers: reader.choice::<ratelimit::XRateLimitHeadersRfcVersion>(
-            "enable_x_ratelimit_headers",
-            enable_x_ratelimit_headers,
-        ) == tells,
         stat_prefix,
-        per_connection: local_rate_limit_per_downstream_connection,
         key,
     }
 }
@@ -225,8 +219,9 @@ pub(super) fn session(
 ) -> Option<Arc<StatefulSession>> {
     let stateful_session::StatefulSession { session_state, strict, stat_prefix } = config;
     ignore!("statistics", stat_prefix);
+    refuse!(reader, strict);
     let state = reader.optional("session_state", session_state, session_state_of)?;
-    Some(Arc::new(StatefulSession { state, strict }))
+    Some(Arc::new(StatefulSession { state }))
 }
 
 /// `StatefulSessionPerRoute`; None turns it off.

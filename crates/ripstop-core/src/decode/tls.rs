@@ -1,5 +1,4 @@
 //! TLS contexts and transport sockets.
-use super::missing::ProxyProtocolUpstreamTransport;
 use super::reader::{Reader, type_name};
 use super::secret;
 use super::validation::validation;
@@ -99,17 +98,9 @@ fn not_here(reader: &mut Reader, field: &str) -> bool {
 pub(super) fn upstream_socket(
     reader: &mut Reader,
     socket: core::TransportSocket,
-) -> (Option<Arc<UpstreamTls>>, u8) {
-    let Some(any) = config_of(reader, socket) else { return (None, 0) };
-    reader.at("typed_config", |reader| match type_name(&any) {
-        "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport" => {
-            match reader.unpack(&any) {
-                Some(config) => proxy_protocol(reader, config),
-                None => (None, 0),
-            }
-        }
-        _ => (upstream_context(reader, &any), 0),
-    })
+) -> Option<Arc<UpstreamTls>> {
+    let any = config_of(reader, socket)?;
+    reader.at("typed_config", |reader| upstream_context(reader, &any))
 }
 
 fn upstream_context(reader: &mut Reader, any: &Any) -> Option<Arc<UpstreamTls>> {
@@ -124,33 +115,6 @@ fn upstream_context(reader: &mut Reader, any: &Any) -> Option<Arc<UpstreamTls>> 
             None
         }
     }
-}
-
-fn proxy_protocol(
-    reader: &mut Reader,
-    config: ProxyProtocolUpstreamTransport,
-) -> (Option<Arc<UpstreamTls>>, u8) {
-    use core::proxy_protocol_config::Version;
-    let ProxyProtocolUpstreamTransport {
-        config,
-        transport_socket,
-        allow_unspecified_address,
-        tlv_as_pool_key,
-    } = config;
-    refuse!(reader, allow_unspecified_address, tlv_as_pool_key);
-    let core::ProxyProtocolConfig { version, pass_through_tlvs, added_tlvs } = config.unwrap_or_default();
-    let version = reader.at("config", |reader| {
-        refuse!(reader, pass_through_tlvs, added_tlvs);
-        match reader.choice("version", version) {
-            Version::V1 => 1,
-            Version::V2 => 2,
-        }
-    });
-    let inner = reader.required("transport_socket", transport_socket, |reader, socket| {
-        let any = config_of(reader, socket)?;
-        reader.at("typed_config", |reader| upstream_context(reader, &any))
-    });
-    (inner, version)
 }
 
 fn upstream(reader: &mut Reader, context: tls::UpstreamTlsContext, bytes: &[u8]) -> Option<UpstreamTls> {

@@ -13,10 +13,9 @@ pub struct Injected {
     pub abort: Option<FaultAbort>,
 }
 
-/// What a fault does to a request for `cluster`, when `active` requests have a fault already.
-pub fn decide(fault: &Fault, head: &RequestHead, cluster: &str, active: u32, rng: &mut Rng) -> Injected {
-    let is_full = fault.max_active.is_some_and(|most| active >= most);
-    if is_full || !is_meant(fault, head, cluster) {
+/// What a fault does to a request for `cluster`.
+pub fn decide(fault: &Fault, head: &RequestHead, cluster: &str, rng: &mut Rng) -> Injected {
+    if !is_meant(fault, head, cluster) {
         return Injected::default();
     }
     let delay =
@@ -48,26 +47,24 @@ mod tests {
             headers: Vec::new(),
             upstream_cluster: "shop".into(),
             downstream_nodes: Vec::new(),
-            max_active: Some(2),
         }
     }
 
     #[test]
-    fn a_fault_hits_its_cluster_until_enough_are_hit() {
+    fn a_fault_hits_its_cluster_alone() {
         let (head, mut rng) = (RequestHead::default(), Rng::new(1));
         let hit = Injected { delay: Some(Duration::from_secs(1)), abort: Some(FaultAbort::Http(503)) };
-        assert_eq!(decide(&always(), &head, "shop", 1, &mut rng), hit);
-        assert_eq!(decide(&always(), &head, "shop", 2, &mut rng), Injected::default());
-        assert_eq!(decide(&always(), &head, "other", 0, &mut rng), Injected::default());
+        assert_eq!(decide(&always(), &head, "shop", &mut rng), hit);
+        assert_eq!(decide(&always(), &head, "other", &mut rng), Injected::default());
     }
 
     #[test]
     fn callers_are_told_by_their_node() {
         let fault = Fault { downstream_nodes: vec!["a".into()], ..always() };
         let (mut head, mut rng) = (RequestHead::default(), Rng::new(1));
-        assert_eq!(decide(&fault, &head, "shop", 0, &mut rng), Injected::default());
+        assert_eq!(decide(&fault, &head, "shop", &mut rng), Injected::default());
         head.headers.push(b"x-envoy-downstream-service-node", b"a");
-        assert!(decide(&fault, &head, "shop", 0, &mut rng).abort.is_some());
+        assert!(decide(&fault, &head, "shop", &mut rng).abort.is_some());
     }
 
     #[test]
@@ -75,7 +72,7 @@ mod tests {
         let half = Some((FaultAbort::Grpc(14), Millionths(500_000)));
         let fault = Fault { delay: None, abort: half, ..always() };
         let (head, mut rng) = (RequestHead::default(), Rng::new(7));
-        let hits = (0..2000).filter(|_| decide(&fault, &head, "shop", 0, &mut rng).abort.is_some()).count();
+        let hits = (0..2000).filter(|_| decide(&fault, &head, "shop", &mut rng).abort.is_some()).count();
         assert!((900..1100).contains(&hits), "{hits}");
     }
 }

@@ -73,12 +73,9 @@ fn moved(now: Time) -> u64 {
 pub struct Buckets(Mutex<HashMap<u64, Arc<Bucket>, foldhash::fast::RandomState>>);
 
 impl Buckets {
-    /// The bucket of a limit; None where everything passes. Limits by connection get one of their own each time.
+    /// The bucket of a limit; None where everything passes.
     pub fn get(&self, limit: &LocalRateLimit, now: Time) -> Option<Arc<Bucket>> {
         let config = limit.bucket.as_ref()?;
-        if limit.per_connection {
-            return Some(Arc::new(Bucket::new(config, now)));
-        }
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(buckets.entry(limit.key).or_insert_with(|| Arc::new(Bucket::new(config, now))).clone())
     }
@@ -141,9 +138,7 @@ mod tests {
             enforced: crate::snapshot::Millionths::ALL,
             as_resource_exhausted: false,
             response_headers: crate::snapshot::HeaderChanges::default(),
-            tells_headers: false,
             stat_prefix: String::new(),
-            per_connection: false,
             key: 7,
         };
         let buckets = Buckets::default();

@@ -161,7 +161,7 @@ mod tests {
             ttl: Duration::from_secs(ttl_s),
             attributes: vec![("SameSite".into(), "Lax".into()), ("Secure".into(), String::new())],
         };
-        StatefulSession { state, strict: false }
+        StatefulSession { state }
     }
 
     fn request(path: &str, fields: &[(&str, &str)]) -> RequestHead {
@@ -221,8 +221,7 @@ mod tests {
 
     #[test]
     fn a_header_tells_when_another_endpoint_was_taken() {
-        let session =
-            StatefulSession { state: SessionState::Header(b"x-host".as_slice().into()), strict: false };
+        let session = StatefulSession { state: SessionState::Header(b"x-host".as_slice().into()) };
         let begun = begin(&session, &request("/", &[("x-host", "MTAuMC4wLjE6ODA=")]), NOW).unwrap();
         assert_eq!(begun.host.as_deref(), Some("10.0.0.1:80"));
         let mut response = ResponseHead::default();

@@ -28,17 +28,13 @@ pub struct Cluster {
     pub max_connection_duration: Duration,
     /// zero means any number
     pub max_requests_per_connection: u32,
-    pub max_stream_duration: Duration,
     pub ignores_health_on_removal: bool,
     pub buffer_limit: u32,
     pub tcp_keepalive: Option<Duration>,
-    pub close_on_health_failure: bool,
     /// `lb_subset_config`: sets of keys that subsets are made by.
     pub subset_keys: Vec<Vec<String>>,
     pub metadata: Metadata,
     pub extras: ClusterExtras,
-    /// PROXY protocol towards the upstream: 1 or 2; 0 for none.
-    pub proxy_protocol: u8,
     /// Content of the resource.
     pub version: u64,
 }

@@ -66,7 +66,6 @@ pub struct Fault {
     pub headers: Vec<HeaderMatcher>,
     pub upstream_cluster: String,
     pub downstream_nodes: Vec<String>,
-    pub max_active: Option<u32>,
 }
 
 /// How a fault aborts.
@@ -157,11 +156,7 @@ pub struct LocalRateLimit {
     /// `rate_limited_as_resource_exhausted`: gRPC 8 instead of 14.
     pub as_resource_exhausted: bool,
     pub response_headers: HeaderChanges,
-    /// `enable_x_ratelimit_headers`
-    pub tells_headers: bool,
     pub stat_prefix: String,
-    /// `local_rate_limit_per_downstream_connection`
-    pub per_connection: bool,
     /// Buckets are kept by this key across updates of the same content.
     pub key: u64,
 }
@@ -180,8 +175,6 @@ pub struct TokenBucket {
 #[allow(missing_docs)]
 pub struct StatefulSession {
     pub state: SessionState,
-    /// `strict`: a request for an endpoint that is gone is refused.
-    pub strict: bool,
 }
 
 /// Where a session's endpoint is remembered.

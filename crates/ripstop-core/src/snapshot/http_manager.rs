@@ -30,7 +30,6 @@ pub struct HttpManager {
     pub max_request_headers_kb: u32,
     pub max_headers_count: u32,
     pub use_remote_address: bool,
-    pub xff_trusted_hops: u32,
     pub skip_xff_append: bool,
     pub via: String,
     /// `server_name`; Envoy's default is `envoy`.
@@ -39,9 +38,6 @@ pub struct HttpManager {
     pub normalize_path: bool,
     pub merge_slashes: bool,
     pub escaped_slashes: EscapedSlashes,
-    pub strip_any_host_port: bool,
-    pub strip_matching_host_port: bool,
-    pub strip_trailing_host_dot: bool,
     pub generate_request_id: bool,
     pub preserve_external_request_id: bool,
     pub always_set_request_id_in_response: bool,
@@ -52,9 +48,6 @@ pub struct HttpManager {
     pub suppress_envoy_headers: bool,
     /// `internal_address_config` absent: RFC 1918 peers are not internal in 1.40 unless told so.
     pub internal_cidrs: Vec<ipnet::IpNet>,
-    pub add_user_agent: bool,
-    /// `router.upstream_log`, `start_child_span` and the like are not supported.
-    pub start_child_span: bool,
 }
 
 /// `codec_type`
@@ -133,9 +126,6 @@ pub struct ClientCertDetails {
 pub struct Http1Options {
     pub accept_http_10: bool,
     pub default_host_for_http_10: String,
-    pub allow_absolute_url: Option<bool>,
-    pub enable_trailers: bool,
-    pub allow_chunked_length: bool,
 }
 
 /// `Http2ProtocolOptions` with Envoy's defaults filled in.

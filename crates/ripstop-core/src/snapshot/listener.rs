@@ -18,8 +18,6 @@ pub struct Listener {
     pub inspects_tls: bool,
     /// `proxy_protocol`: a PROXY header (v1 or v2) is read first.
     pub proxy_protocol: bool,
-    /// `original_dst`: the destination before a redirect counts.
-    pub original_dst: bool,
     /// `listener_filters_timeout`; zero means none.
     pub listener_filters_timeout: Duration,
     /// `continue_on_listener_filters_timeout`.

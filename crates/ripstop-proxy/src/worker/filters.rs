@@ -9,8 +9,9 @@ use ripstop_core::policies::rate_limit::Bucket;
 use ripstop_core::policies::{cors, fault, session};
 use ripstop_core::route;
 use ripstop_core::snapshot::{
-    Fault, FaultAbort, FilterKind, HttpRbac, LocalRateLimit, PerFilter, StatefulSession,
+    Destination, Fault, FaultAbort, FilterKind, HttpRbac, LocalRateLimit, PerFilter, StatefulSession,
 };
+use ripstop_core::template;
 use ripstop_core::time::Time;
 use std::sync::Arc;
 
@@ -96,7 +97,7 @@ impl Worker {
     }
 
     fn fault(&mut self, key: Key, ex: &mut Exchange, policy: &Fault) -> Verdict {
-        let decided = fault::decide(policy, &ex.request, "", 0, &mut self.rng);
+        let decided = fault::decide(policy, &ex.request, destination(ex), &mut self.rng);
         if let Some(delay) = decided.delay {
             ex.flags.set(Flags::DELAY_INJECTED);
             ex.abort_after_delay = decided.abort;
@@ -171,15 +172,18 @@ impl Worker {
         }
         ex.flags.set(Flags::RATE_LIMITED);
         let as_exhausted = limit.as_resource_exhausted && ex.is_grpc;
-        let changes = limit.response_headers.clone();
+        let mut added = Vec::with_capacity(limit.response_headers.add.len());
+        for add in &limit.response_headers.add {
+            let mut value = Vec::new();
+            template::render_or_empty(&add.value, &self.record(ex), &mut value);
+            added.push((&add.name, value));
+        }
         self.local_reply_with(key, ex, limit.status, "local_rate_limited", "local_rate_limited", |head| {
             if as_exhausted {
                 head.headers.push_known(HeaderId::GrpcStatus, b"8");
             }
-            for add in &changes.add {
-                if let [ripstop_core::snapshot::Part::Literal(value)] = add.value.0.as_slice() {
-                    head.headers.push(&add.name, value.as_bytes());
-                }
+            for (name, value) in &added {
+                head.headers.push(name, value);
             }
         });
         Verdict::Stop
@@ -245,5 +249,17 @@ impl Worker {
         if let Some(policy) = ex.cors.take() {
             cors::actual(&policy, &ex.request, ex.random, &mut ex.response);
         }
+    }
+}
+
+/// The cluster that a request is routed to, as far as its route says it by name.
+fn destination(ex: &Exchange) -> &str {
+    let Some(matched) = &ex.matched else { return "" };
+    if let Some(weighted) = matched.weighted() {
+        return &weighted.name;
+    }
+    match matched.forward().map(|forward| &forward.destination) {
+        Some(Destination::Cluster(name)) => name,
+        _ => "",
     }
 }

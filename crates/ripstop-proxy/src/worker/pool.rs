@@ -10,7 +10,7 @@ use crate::tls;
 use ripstop_core::balance::{Class, Host, HostId};
 use ripstop_core::http2::{self, Code};
 use ripstop_core::record::ConnectionInfo;
-use ripstop_core::snapshot::{Address, Http2Options, UpstreamProtocol};
+use ripstop_core::snapshot::{Address, Http2Options, UpstreamProtocol, UpstreamTls};
 use ripstop_core::time::Time;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -165,7 +165,7 @@ impl Worker {
         };
         let session = match &cluster.tls {
             Some(config) => {
-                match tls::Session::client(config, cluster.config.tls.as_ref().map_or("", |tls| &tls.sni)) {
+                match tls::Session::client(config, server_name(cluster.config.tls.as_deref(), host)) {
                     Ok(session) => Some(Box::new(session)),
                     Err(fault) => {
                         cluster.state.release_connection(class);
@@ -584,4 +584,13 @@ fn connect_reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     let words = text.split(" (os error").next().unwrap_or_default();
     format!("delayed_connect_error:_{}", words.replace(' ', "_"))
+}
+
+/// The SNI to ask an endpoint with (`sni`, `auto_host_sni`).
+fn server_name<'a>(tls: Option<&'a UpstreamTls>, host: &'a Host) -> &'a str {
+    match tls {
+        Some(tls) if tls.auto_host_sni && !host.hostname.is_empty() => &host.hostname,
+        Some(tls) => &tls.sni,
+        None => "",
+    }
 }

@@ -117,9 +117,7 @@ impl Worker {
             if !manager.skip_xff_append {
                 append_forwarded_for(request, info.remote);
             }
-            if manager.xff_trusted_hops == 0 || !request.headers.has(HeaderId::XForwardedProto) {
-                request.headers.set(HeaderId::XForwardedProto, own_scheme);
-            }
+            request.headers.set(HeaderId::XForwardedProto, own_scheme);
             // What Envoy's own clients say to each other is not believed from outside.
             request.headers.retain(|field| !field.name.starts_with(b"x-envoy-"));
         } else if !request.headers.has(HeaderId::XForwardedProto) {

@@ -311,7 +311,8 @@ fn tags<'a>(
 ) {
     scratch.clear();
     for value in values {
-        template::render(value, record, scratch);
+        // Envoy's tags are empty where logs say `-`.
+        template::render_or_empty(value, record, scratch);
         scratch.push(SEPARATOR);
     }
 }

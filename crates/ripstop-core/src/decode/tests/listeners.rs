@@ -65,12 +65,23 @@ fn a_connection_manager_has_the_defaults_of_envoy() {
 #[test]
 fn what_is_not_done_is_refused_by_its_path() {
     type Change = fn(&mut hcm::HttpConnectionManager);
-    let table: [(&str, Change); 14] = [
+    let table: [(&str, Change); 20] = [
         ("tracing", |m| m.tracing = Some(Default::default())),
         ("http3_protocol_options", |m| m.http3_protocol_options = Some(Default::default())),
         ("codec_type", |m| m.codec_type = 3),
         ("codec_type", |m| m.codec_type = 77),
         ("append_x_forwarded_port", |m| m.append_x_forwarded_port = true),
+        ("strip_matching_host_port", |m| m.strip_matching_host_port = true),
+        ("strip_any_host_port", |m| {
+            m.strip_port_mode = Some(hcm::http_connection_manager::StripPortMode::StripAnyHostPort(true));
+        }),
+        ("strip_trailing_host_dot", |m| m.strip_trailing_host_dot = true),
+        ("xff_num_trusted_hops", |m| m.xff_num_trusted_hops = 1),
+        ("add_user_agent", |m| m.add_user_agent = Some(true)),
+        ("http_protocol_options.allow_absolute_url", |m| {
+            m.http_protocol_options =
+                Some(core::Http1ProtocolOptions { allow_absolute_url: Some(false), ..Default::default() });
+        }),
         ("http2_protocol_options.allow_metadata", |m| {
             m.http2_protocol_options =
                 Some(core::Http2ProtocolOptions { allow_metadata: true, ..Default::default() });
@@ -202,12 +213,12 @@ fn listener_filters_are_known_by_their_type() {
     made.listener_filters = vec![
         inspector("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"),
         inspector("envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"),
-        inspector("envoy.extensions.filters.listener.original_dst.v3.OriginalDst"),
     ];
     let found = read(&made).unwrap();
-    assert!(found.inspects_tls && found.proxy_protocol && found.original_dst);
+    assert!(found.inspects_tls && found.proxy_protocol);
     made.listener_filters.push(inspector("envoy.extensions.filters.listener.original_src.v3.OriginalSrc"));
-    assert_eq!(paths(read(&made)), ["listener_filters[3].typed_config"]);
+    made.listener_filters.push(inspector("envoy.extensions.filters.listener.original_dst.v3.OriginalDst"));
+    assert_eq!(paths(read(&made)), ["listener_filters[2].typed_config", "listener_filters[3].typed_config"]);
 }
 
 #[test]

@@ -251,7 +251,6 @@ fn listener(chains: Vec<(&str, ChainMatch)>) -> Listener {
         default_chain: Some(chain("default", ChainMatch::default())),
         inspects_tls: true,
         proxy_protocol: false,
-        original_dst: false,
         listener_filters_timeout: Duration::ZERO,
         continues_on_timeout: false,
         direction: Direction::Unspecified,

@@ -139,7 +139,6 @@ fn manager() -> HttpManager {
         max_request_headers_kb: 60,
         max_headers_count: 100,
         use_remote_address: false,
-        xff_trusted_hops: 0,
         skip_xff_append: false,
         via: String::new(),
         server_name: "envoy".into(),
@@ -147,9 +146,6 @@ fn manager() -> HttpManager {
         normalize_path: true,
         merge_slashes: false,
         escaped_slashes: EscapedSlashes::Keep,
-        strip_any_host_port: false,
-        strip_matching_host_port: false,
-        strip_trailing_host_dot: false,
         generate_request_id: false,
         preserve_external_request_id: false,
         always_set_request_id_in_response: false,
@@ -159,7 +155,5 @@ fn manager() -> HttpManager {
         proxy_100_continue: false,
         suppress_envoy_headers: true,
         internal_cidrs: Vec::new(),
-        add_user_agent: false,
-        start_child_span: false,
     }
 }
