@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -64,6 +66,71 @@ spec:
     assert served_by(web, "http://prices/", 10) == {spare.instance: 10}
     main.behave()
     mesh.wait(lambda: main.instance in served_by(web, "http://prices/", 5), "it did not go back", 20)
+
+
+def only_native(mesh: LocalMesh) -> bool:
+    """What follows a real Envoy cannot do; that it is told so has a test of its own."""
+    return mesh.data_plane is DataPlaneKind.NATIVE
+
+
+@pytest.mark.parametrize(
+    ("trigger", "more", "behaviour"),
+    [
+        ("status", ", statuses: [500]", {"status": 500}),
+        ("timeout", "", {"delay_s": 1.0}),
+    ],
+)
+def test_another_service_answers_for_one_that_fails(
+    mesh: LocalMesh, web: Instance, trigger: str, more: str, behaviour: dict[str, Any]
+) -> None:
+    name = f"quotes-{trigger}"
+    main, spare = mesh.run(name), mesh.run(f"{name}-cache")
+    mesh.apply(f"""
+apiVersion: ripstop.dev/v1
+kind: TrafficPolicy
+metadata: {{name: {name}}}
+spec:
+  targetRefs: [{{kind: Service, name: {name}}}]
+  timeouts: {{request: 4s, backendRequest: 300ms}}
+  retry: {{attempts: 0}}
+  outlierDetection: {{enabled: false}}
+  fallback: [{{service: {name}-cache, on: [{trigger}]{more}}}]
+""")
+    assert served_by(web, f"http://{name}/", 5) == {main.instance: 5}
+    main.behave(**behaviour)
+    answer = web.client.post(f"http://{name}/", content=b"a body that is sent again")
+    if only_native(mesh):
+        assert answer.json()["instance"] == spare.instance
+        assert answer.json()["body_bytes"] == len(b"a body that is sent again")
+        assert answer.headers["mesh-degraded"] == f"default/{name}-cache; reason={trigger}"
+    else:
+        assert answer.status_code >= 500
+    main.behave()
+    assert served_by(web, f"http://{name}/", 5) == {main.instance: 5}
+
+
+def test_another_service_answers_while_a_breaker_is_open(mesh: LocalMesh, web: Instance) -> None:
+    main, spare = mesh.run("narrow"), mesh.run("narrow-cache")
+    mesh.apply("""
+apiVersion: ripstop.dev/v1
+kind: TrafficPolicy
+metadata: {name: narrow}
+spec:
+  targetRefs: [{kind: Service, name: narrow}]
+  limits: {maxRequests: 1}
+  retry: {attempts: 0}
+  fallback: [{service: narrow-cache, on: [breakerOpen]}]
+""")
+    main.behave(delay_s=1.0)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: web.client.get("http://narrow/"), range(8)))
+    found = Counter(a.json()["instance"] if a.status_code == 200 else str(a.status_code) for a in answers)
+    assert found[main.instance] >= 1
+    if only_native(mesh):
+        assert found == {main.instance: found[main.instance], spare.instance: 8 - found[main.instance]}
+        assert found[spare.instance] >= 1
+    else:
+        assert found["503"] >= 1
 
 
 def test_what_a_data_plane_cannot_do_is_told(mesh: LocalMesh, web: Instance) -> None:

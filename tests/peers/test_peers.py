@@ -197,11 +197,17 @@ def test_an_application_that_refuses_is_skipped_even_for_post(mesh: LocalMesh, c
     for pid in children_of(bad.process.pid):
         if "ripstop.testing.echo" in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, signal.SIGKILL)
+            # Until it is gone its socket takes connections that are cut off later, and those were perhaps sent.
+            mesh.wait(lambda pid=pid: is_dead(pid), "the application did not die")
     try:
         found = {client.client.post("http://pair/", content=b"x").json()["instance"] for _ in range(30)}
         assert found == {good.instance}
     finally:
         bad.process.send_signal(signal.SIGCONT)
+
+
+def is_dead(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def children_of(pid: int) -> list[int]:

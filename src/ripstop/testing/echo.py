@@ -27,8 +27,7 @@ class Echo(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         """Say what came."""
-        length = int(self.headers.get("content-length") or 0)
-        body = self.rfile.read(length) if length else b""
+        body = self._body()
         if self.path == "/_behave":
             behaviour.clear()
             behaviour.update(json.loads(body or b"{}"))
@@ -52,6 +51,18 @@ class Echo(BaseHTTPRequestHandler):
             "headers": {name.lower(): value for name, value in self.headers.items()},
             "body_bytes": body_bytes,
         }
+
+    def _body(self) -> bytes:
+        """What came with the request, by its length or in chunks (RFC 9112, section 6)."""
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # trailers
+        return body
 
     def _send(self, status: int, value: dict[str, Any]) -> None:
         body = json.dumps(value).encode()

@@ -140,7 +140,7 @@ INTENDED: dict[str, list[Intended]] = {
     "trailers_of_a_request": [TRAILERS],
     "head_is_answered_by_a_head": [NO_CHUNKED_HEAD],
     "forwarded_fields_and_ids_of_a_request_from_outside": [OWN_FIELDS, LOOPBACK],
-    "trusted_hops_are_believed": [OWN_FIELDS],
+    "an_edge_may_keep_ids_and_addresses_of_its_clients": [OWN_FIELDS],
     "copies_go_to_the_mirror_and_their_answers_nowhere": [OWN_FIELDS, LOOPBACK],
     "http_1_0_is_spoken": [
         Intended(

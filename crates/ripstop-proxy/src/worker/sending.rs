@@ -43,7 +43,7 @@ impl Worker {
                 let end = ex.request_ended
                     && ex.body.is_empty()
                     && ex.request_trailers.is_none()
-                    && ex.kind == Kind::Http;
+                    && matches!(ex.kind, Kind::Http | Kind::Mirror);
                 let sent = match ex.kind {
                     Kind::Upgrade => h2.machine.send_request(&extended_connect(&ex.request), false),
                     _ => h2.machine.send_request(&ex.request, end),

@@ -348,7 +348,6 @@ async def forwarded_fields_and_ids_of_a_request_from_outside(s: Stage) -> None:
 @case(
     manager={
         "use_remote_address": True,
-        "xff_num_trusted_hops": 1,
         "preserve_external_request_id": True,
         "skip_xff_append": True,
         "server_name": "edge",
@@ -356,7 +355,7 @@ async def forwarded_fields_and_ids_of_a_request_from_outside(s: Stage) -> None:
     },
     up=[answer(headers={"server": "up"}), answer()],
 )
-async def trusted_hops_are_believed(s: Stage) -> None:
+async def an_edge_may_keep_ids_and_addresses_of_its_clients(s: Stage) -> None:
     await s.send(b"GET / HTTP/1.1\r\nhost: a\r\n" + FORWARDED + b"x-request-id: mine\r\n\r\n")
     await s.ask("/")
 
@@ -366,7 +365,6 @@ async def trusted_hops_are_believed(s: Stage) -> None:
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
-        "strip_matching_host_port": True,
     }
 )
 async def paths_are_normalised(s: Stage) -> None:
