@@ -92,7 +92,7 @@ metadata: {{name: {name}}}
 spec:
   targetRefs: [{{kind: Service, name: {name}}}]
   timeouts: {{request: 4s, backendRequest: 300ms}}
-  retry: {{attempts: 0}}
+  retry: {{enabled: false}}
   outlierDetection: {{enabled: false}}
   fallback: [{{service: {name}-cache, on: [{trigger}]{more}}}]
 """)
@@ -118,7 +118,7 @@ metadata: {name: narrow}
 spec:
   targetRefs: [{kind: Service, name: narrow}]
   limits: {maxRequests: 1}
-  retry: {attempts: 0}
+  retry: {enabled: false}
   fallback: [{service: narrow-cache, on: [breakerOpen]}]
 """)
     main.behave(delay_s=1.0)
