@@ -56,22 +56,24 @@ pub enum Method {
     Other,
 }
 
-const METHODS: [(Method, &str); 9] = [
-    (Method::Get, "GET"),
-    (Method::Head, "HEAD"),
-    (Method::Post, "POST"),
-    (Method::Put, "PUT"),
-    (Method::Delete, "DELETE"),
-    (Method::Options, "OPTIONS"),
-    (Method::Trace, "TRACE"),
-    (Method::Patch, "PATCH"),
-    (Method::Connect, "CONNECT"),
-];
+/// In the order of `Method`.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT"];
 
 impl Method {
     /// The method of a token (case-sensitive, RFC 9110 section 9.1).
     pub fn of(token: &[u8]) -> Method {
-        METHODS.iter().find(|(_, name)| name.as_bytes() == token).map_or(Method::Other, |(m, _)| *m)
+        match token {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"POST" => Method::Post,
+            b"PUT" => Method::Put,
+            b"DELETE" => Method::Delete,
+            b"OPTIONS" => Method::Options,
+            b"TRACE" => Method::Trace,
+            b"PATCH" => Method::Patch,
+            b"CONNECT" => Method::Connect,
+            _ => Method::Other,
+        }
     }
 
     /// Whether repeating it has the effect of doing it once (RFC 9110, section 9.2.2).
@@ -113,8 +115,8 @@ impl RequestHead {
 
     /// The method's text.
     pub fn method_text(&self) -> &[u8] {
-        match METHODS.iter().find(|(m, _)| *m == self.kind) {
-            Some((_, name)) => name.as_bytes(),
+        match METHODS.get(self.kind as usize) {
+            Some(name) => name.as_bytes(),
             None => self.headers.at(self.method),
         }
     }
@@ -157,6 +159,21 @@ impl RequestHead {
         if self.kind == Method::Other {
             self.method = self.headers.store(token);
         }
+    }
+
+    /// The method is in the text of the fields already.
+    pub(crate) fn point_method(&mut self, kind: Method, text: Span) {
+        (self.kind, self.method) = (kind, text);
+    }
+
+    /// The authority is in the text of the fields already.
+    pub(crate) fn point_authority(&mut self, authority: Span) {
+        self.authority = authority;
+    }
+
+    /// Path and query are in the text of the fields already.
+    pub(crate) fn point_path(&mut self, path: Span) {
+        self.path = path;
     }
 
     /// Set the scheme.
@@ -233,4 +250,20 @@ fn is_grpc(headers: &Headers) -> bool {
         .get(HeaderId::ContentType)
         .and_then(|kind| kind.strip_prefix(b"application/grpc"))
         .is_some_and(|rest| rest.is_empty() || rest[0] == b'+' || rest[0] == b';')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_its_token_and_nothing_else() {
+        let mut head = RequestHead::default();
+        for token in METHODS.into_iter().chain(["get", "PURGE", "GETS", "GE"]) {
+            head.clear();
+            head.set_method(token.as_bytes());
+            assert_eq!(head.method_text(), token.as_bytes());
+            assert_eq!(head.method() == Method::Other, !METHODS.contains(&token));
+        }
+    }
 }

@@ -1,11 +1,28 @@
 //! Fields of a message in the order they came: text in one buffer, fields as ranges in it. Reused, it allocates nothing.
 use super::HeaderId;
+use std::ops::Range;
 
 /// A range of the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     pub(crate) start: u32,
     pub(crate) len: u32,
+}
+
+impl Span {
+    /// The octets from `start` to `end`; a head is far smaller than 4 GiB (`max_head_bytes`).
+    pub(crate) const fn between(start: usize, end: usize) -> Span {
+        Span { start: start as u32, len: (end - start) as u32 }
+    }
+
+    /// Its octets in `text`.
+    pub(crate) fn of(self, text: &[u8]) -> &[u8] {
+        &text[self.range()]
+    }
+
+    const fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,18 +51,23 @@ pub struct Field<'a> {
 pub struct Headers {
     text: Vec<u8>,
     entries: Vec<Entry>,
+    /// A bit for each id that was ever added since the last `clear`: most questions are about what is not there.
+    seen: u128,
 }
+
+const _: () = assert!(HeaderId::COUNT <= 128);
 
 impl Headers {
     /// No fields.
     pub const fn new() -> Headers {
-        Headers { text: Vec::new(), entries: Vec::new() }
+        Headers { text: Vec::new(), entries: Vec::new(), seen: 0 }
     }
 
     /// Forget all; capacity is kept.
     pub fn clear(&mut self) {
         self.text.clear();
         self.entries.clear();
+        self.seen = 0;
     }
 
     /// Add a field at the end. `name` may be in any case; it is kept in lower case.
@@ -54,21 +76,50 @@ impl Headers {
         self.text[span.start as usize..].make_ascii_lowercase();
         let id = HeaderId::of(self.at(span));
         let value = self.store(value);
-        self.entries.push(Entry { id, removed: false, sensitive: false, name: span, value });
+        self.add(Entry { id, removed: false, sensitive: false, name: span, value });
     }
 
     /// Add a field whose name is known, at the end.
     pub fn push_known(&mut self, id: HeaderId, value: &[u8]) {
         debug_assert!(id != HeaderId::Other);
         let value = self.store(value);
-        self.entries.push(Entry { id, removed: false, sensitive: false, name: Span::default(), value });
+        self.add(Entry { id, removed: false, sensitive: false, name: Span::default(), value });
     }
 
     /// Add a field that HTTP/2 decoded: `name` is in lower case and `id` is its id already.
     pub(crate) fn push_decoded(&mut self, id: HeaderId, name: &[u8], value: &[u8], sensitive: bool) {
         let name = if id == HeaderId::Other { self.store(name) } else { Span::default() };
         let value = self.store(value);
-        self.entries.push(Entry { id, removed: false, sensitive, name, value });
+        self.add(Entry { id, removed: false, sensitive, name, value });
+    }
+
+    /// Add a field whose text will be that of `adopt`.
+    pub(crate) fn push_spans(&mut self, id: HeaderId, name: Span, value: Span) {
+        self.add(Entry { id, removed: false, sensitive: false, name, value });
+    }
+
+    /// Take the text that the spans of all fields so far point into. Spans in upper case are to be lowered.
+    pub(crate) fn adopt(&mut self, text: &[u8]) {
+        self.text.clear();
+        self.text.extend_from_slice(text);
+    }
+
+    /// Turn the names of all fields into lower case, where they are.
+    pub(crate) fn lower_names(&mut self) {
+        for entry in &self.entries {
+            let range = entry.name.range();
+            self.text[range].make_ascii_lowercase();
+        }
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.seen |= 1 << entry.id as u32;
+        self.entries.push(entry);
+    }
+
+    /// Whether a field with this id may be there.
+    fn may_have(&self, id: HeaderId) -> bool {
+        self.seen & 1 << id as u32 != 0
     }
 
     /// The fields in order, each with whether it must never be put into a compression table.
@@ -98,17 +149,24 @@ impl Headers {
 
     /// The first value of a known name.
     pub fn get(&self, id: HeaderId) -> Option<&[u8]> {
+        if !self.may_have(id) {
+            return None;
+        }
         self.entries.iter().find(|e| e.id == id && !e.removed).map(|e| self.at(e.value))
     }
 
     /// All values of a known name, in order.
     pub fn get_all(&self, id: HeaderId) -> impl Iterator<Item = &[u8]> {
-        self.entries.iter().filter(move |e| e.id == id && !e.removed).map(|e| self.at(e.value))
+        let entries = if self.may_have(id) { &self.entries[..] } else { &[] };
+        entries.iter().filter(move |e| e.id == id && !e.removed).map(|e| self.at(e.value))
     }
 
     /// The first value of a name in lower case.
     pub fn get_name(&self, name: &[u8]) -> Option<&[u8]> {
         let id = HeaderId::of(name);
+        if !self.may_have(id) {
+            return None;
+        }
         let is_it =
             |e: &&Entry| !e.removed && e.id == id && (id != HeaderId::Other || self.at(e.name) == name);
         self.entries.iter().find(is_it).map(|e| self.at(e.value))
@@ -125,11 +183,14 @@ impl Headers {
 
     /// Whether there is a field of a known name.
     pub fn has(&self, id: HeaderId) -> bool {
-        self.entries.iter().any(|e| e.id == id && !e.removed)
+        self.may_have(id) && self.entries.iter().any(|e| e.id == id && !e.removed)
     }
 
     /// Take away all fields of a known name; whether there were any.
     pub fn remove(&mut self, id: HeaderId) -> bool {
+        if !self.may_have(id) {
+            return false;
+        }
         let mut found = false;
         for entry in self.entries.iter_mut().filter(|e| e.id == id && !e.removed) {
             entry.removed = true;
@@ -173,13 +234,7 @@ impl Headers {
             }
         }
         if is_first {
-            self.entries.push(Entry {
-                id,
-                removed: false,
-                sensitive: false,
-                name: Span::default(),
-                value: span,
-            });
+            self.add(Entry { id, removed: false, sensitive: false, name: Span::default(), value: span });
         }
     }
 
@@ -203,7 +258,38 @@ impl Headers {
 
     /// The text of a span that this buffer stored.
     pub(crate) fn at(&self, span: Span) -> &[u8] {
-        &self.text[span.start as usize..(span.start + span.len) as usize]
+        &self.text[span.range()]
+    }
+
+    /// Write the fields but those of `left_out` as lines of HTTP/1. Lines that are in the text as they are to be
+    /// written, one after the other, are copied at once: that is the usual case.
+    pub(crate) fn write_lines(&self, left_out: u128, out: &mut Vec<u8>) {
+        let mut run = 0..0;
+        for entry in self.entries.iter().filter(|e| !e.removed && left_out & 1 << e.id as u32 == 0) {
+            let line = self.line(entry).unwrap_or(0..0);
+            if line.start == run.end && !line.is_empty() {
+                run.end = line.end;
+                continue;
+            }
+            out.extend_from_slice(&self.text[std::mem::replace(&mut run, line.clone())]);
+            if line.is_empty() {
+                let field = self.field(entry);
+                for part in [field.name, b": ", field.value, b"\r\n"] {
+                    out.extend_from_slice(part);
+                }
+            }
+        }
+        out.extend_from_slice(&self.text[run]);
+    }
+
+    /// Where the whole line of a field is, when it came so.
+    fn line(&self, entry: &Entry) -> Option<Range<usize>> {
+        let (name, value) = (entry.name.range(), entry.value.range());
+        let is_line = !name.is_empty()
+            && value.start == name.end + 2
+            && self.text[name.end..].starts_with(b": ")
+            && self.text[value.end..].starts_with(b"\r\n");
+        is_line.then_some(name.start..value.end + 2)
     }
 
     fn field(&self, entry: &Entry) -> Field<'_> {

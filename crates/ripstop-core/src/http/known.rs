@@ -17,20 +17,11 @@ macro_rules! known {
             /// The number of ids, `Other` among them.
             pub const COUNT: usize = NAMES.len();
 
-            /// The id of a name in lower case.
-            pub fn of(name: &[u8]) -> HeaderId {
-                $(const $id: &[u8] = $name.as_bytes();)*
-                #[allow(non_upper_case_globals)]
-                match name {
-                    $(n if n.len() == $id.len() && n == $id => HeaderId::$id,)*
-                    _ => HeaderId::Other,
-                }
-            }
+            const ALL: [HeaderId; NAMES.len()] = [HeaderId::Other, $(HeaderId::$id),*];
         }
     };
 }
 
-#[allow(non_upper_case_globals)]
 mod table {
     known! {
         Host = "host", Connection = "connection", ContentLength = "content-length",
@@ -71,6 +62,123 @@ mod table {
         /// The name in lower case; empty for `Other`.
         pub const fn name(self) -> &'static str {
             NAMES[self as usize]
+        }
+
+        /// The id of a name in lower case.
+        pub fn of(name: &[u8]) -> HeaderId {
+            HeaderId::among::<0>(name)
+        }
+
+        /// The id of a name in any case. The name is a token: of other octets some would be taken for letters.
+        pub(crate) fn of_token(name: &[u8]) -> HeaderId {
+            HeaderId::among::<0x20>(name)
+        }
+
+        fn among<const FOLD: u8>(name: &[u8]) -> HeaderId {
+            if name.len() < SHORTEST || name.len() > LONGEST {
+                return HeaderId::Other;
+            }
+            let id = HeaderId::ALL[usize::from(SLOTS[slot(name, FACTOR)])];
+            if is_same::<FOLD>(NAMES[id as usize].as_bytes(), name) { id } else { HeaderId::Other }
+        }
+    }
+
+    const SHORTEST: usize = 2;
+    const LONGEST: usize = 32;
+    const SLOTS_LOG2: u32 = 10;
+
+    /// With this factor no two names share a slot: it is found when this is compiled.
+    const FACTOR: u32 = factor();
+
+    /// For each slot the one name that may be there.
+    static SLOTS: [u8; 1 << SLOTS_LOG2] = match fill(FACTOR) {
+        Some(slots) => slots,
+        None => panic!("the factor was tried"),
+    };
+
+    /// The slot of a name in any case: by its length and three of its octets, enough to tell the known ones apart.
+    const fn slot(name: &[u8], factor: u32) -> usize {
+        let last = name.len() - 1;
+        let fourth_last = if last < 3 { 0 } else { last - 3 };
+        let key = [name.len() as u8, name[0] | 0x20, name[name.len() / 2] | 0x20, name[fourth_last] | 0x20];
+        (u32::from_le_bytes(key).wrapping_mul(factor) >> (32 - SLOTS_LOG2)) as usize
+    }
+
+    const fn factor() -> u32 {
+        let mut factor = 0x9e37_79b1;
+        let mut tries = 0;
+        while tries < 1000 {
+            if fill(factor).is_some() {
+                return factor;
+            }
+            factor = factor.wrapping_mul(0x2c1b_3c6d).wrapping_add(0x297a_2d38) | 1;
+            tries += 1;
+        }
+        panic!("two names are alike in length and octets: look at another octet in `slot`");
+    }
+
+    const fn fill(factor: u32) -> Option<[u8; 1 << SLOTS_LOG2]> {
+        let mut slots = [0; 1 << SLOTS_LOG2];
+        let mut id = 1;
+        while id < NAMES.len() {
+            let name = NAMES[id].as_bytes();
+            assert!(name.len() >= SHORTEST && name.len() <= LONGEST);
+            let at = slot(name, factor);
+            if slots[at] != 0 {
+                return None;
+            }
+            slots[at] = id as u8;
+            id += 1;
+        }
+        Some(slots)
+    }
+
+    /// Whether `name` is `known`, with the bits of `FOLD` set in each of its octets; a word at a time.
+    fn is_same<const FOLD: u8>(known: &[u8], name: &[u8]) -> bool {
+        if known.len() != name.len() {
+            return false;
+        }
+        let is_word = |known: &[u8; 8], name: &[u8; 8]| {
+            u64::from_ne_bytes(*known) == u64::from_ne_bytes(*name) | u64::from_ne_bytes([FOLD; 8])
+        };
+        let is_half = |known: &[u8; 4], name: &[u8; 4]| {
+            u32::from_ne_bytes(*known) == u32::from_ne_bytes(*name) | u32::from_ne_bytes([FOLD; 4])
+        };
+        // The last word may overlap the one before it.
+        if let (Some(known_end), Some(name_end)) = (known.last_chunk(), name.last_chunk()) {
+            let mut words = known.as_chunks().0.iter().zip(name.as_chunks().0);
+            return is_word(known_end, name_end) && words.all(|(known, name)| is_word(known, name));
+        }
+        if let (Some(known_end), Some(name_end)) = (known.last_chunk(), name.last_chunk()) {
+            let mut halves = known.as_chunks().0.iter().zip(name.as_chunks().0);
+            return is_half(known_end, name_end) && halves.all(|(known, name)| is_half(known, name));
+        }
+        known.iter().zip(name).all(|(known, name)| *known == *name | FOLD)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn each_known_name_is_found_and_no_other() {
+            for (id, name) in HeaderId::ALL.iter().zip(NAMES).skip(1) {
+                assert_eq!(HeaderId::of(name.as_bytes()), *id, "{name}");
+                let upper = name.to_ascii_uppercase();
+                assert_eq!(HeaderId::of_token(upper.as_bytes()), *id, "{upper}");
+                assert_eq!(HeaderId::of(upper.as_bytes()), HeaderId::Other, "{upper}");
+                for at in 0..name.len() {
+                    let mut changed = name.as_bytes().to_vec();
+                    changed[at] = b'_';
+                    assert_eq!(HeaderId::of(&changed), HeaderId::Other);
+                    assert_eq!(HeaderId::of_token(&changed), HeaderId::Other);
+                    let start = &name[..at];
+                    assert_eq!(
+                        HeaderId::of(start.as_bytes()) != HeaderId::Other,
+                        NAMES[1..].contains(&start)
+                    );
+                }
+            }
         }
     }
 }

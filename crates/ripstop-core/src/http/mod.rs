@@ -4,5 +4,6 @@ mod headers;
 mod known;
 
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
+pub(crate) use headers::Span;
 pub use headers::{Field, Headers};
 pub use known::HeaderId;

@@ -1,5 +1,5 @@
 //! Bodies: by length, in chunks, until the connection closes (RFC 9112, sections 6 and 7).
-use super::parse::trailers;
+use super::parse::{trailers, value_end};
 use super::{Limits, Refusal};
 use crate::http::{BodyLength, Headers};
 use std::ops::Range;
@@ -34,6 +34,7 @@ pub struct BodyDecoder {
     trailers: Option<Box<Headers>>,
 }
 
+/// For a body of an answer the caller says 502.
 const REFUSED: u16 = 400;
 
 impl BodyDecoder {
@@ -65,7 +66,8 @@ impl BodyDecoder {
         }
     }
 
-    /// Read the next piece. Called in a loop: each call gives at most one range.
+    /// Read the next piece; each call gives at most one range. What it does not consume, a line whose end has not come,
+    /// is to be given again with what follows.
     ///
     /// # Errors
     /// Chunks that are not exactly as RFC 9112, section 7.1 says.
@@ -73,126 +75,143 @@ impl BodyDecoder {
         let mut at = 0;
         loop {
             match self.state {
-                State::Exact(left) | State::ChunkData(left) => {
-                    let available = input.len() - at;
-                    let len = usize::try_from(left).unwrap_or(usize::MAX).min(available);
-                    let rest = left - len as u64;
-                    let is_chunk = matches!(self.state, State::ChunkData(_));
-                    self.state = match (rest, is_chunk) {
-                        (0, true) => State::ChunkEnd,
-                        (0, false) => State::Done,
-                        (rest, true) => State::ChunkData(rest),
-                        (rest, false) => State::Exact(rest),
-                    };
-                    return Ok(self.gave(at + len, at..at + len));
-                }
+                State::Done => return Ok(self.gave(at, at..at)),
                 State::UntilClose => return Ok(self.gave(input.len(), at..input.len())),
-                State::Done => return Ok(self.gave(at, 0..0)),
+                State::Exact(left) => {
+                    let end = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    let left = left - end as u64;
+                    self.state = if left == 0 { State::Done } else { State::Exact(left) };
+                    return Ok(self.gave(end, 0..end));
+                }
+                State::ChunkData(left) => return Ok(self.chunk_data(input, at, left)),
                 State::ChunkEnd => match &input[at..] {
                     [b'\r', b'\n', ..] => {
                         at += 2;
                         self.state = State::ChunkSize;
                     }
-                    [] | [b'\r'] => return Ok(self.gave(at, 0..0)),
+                    [] | [b'\r'] => return Ok(self.gave(at, at..at)),
                     _ => return Err(Refusal::new(REFUSED, "invalid_chunk_end")),
                 },
-                State::ChunkSize => match self.chunk_size(&input[at..], limits)? {
-                    Some((used, 0)) => {
-                        at += used;
-                        self.state = State::Trailers;
-                    }
-                    Some((used, size)) => {
-                        at += used;
-                        self.state = State::ChunkData(size);
-                    }
-                    None => return Ok(self.gave(at, 0..0)),
-                },
-                State::Trailers => {
-                    let mut found = Headers::new();
-                    let Some(used) = trailers(&input[at..], limits, &mut found, REFUSED)? else {
-                        return Ok(self.gave(at, 0..0));
+                State::ChunkSize => {
+                    let Some((used, size)) = self.chunk_size(&input[at..], limits)? else {
+                        return Ok(self.gave(at, at..at));
                     };
                     at += used;
-                    self.state = State::Done;
-                    if !found.is_empty() {
-                        self.trailers = Some(Box::new(without_framing(found)));
-                    }
+                    self.state = if size == 0 { State::Trailers } else { State::ChunkData(size) };
                 }
+                State::Trailers => match self.trailers(&input[at..], limits)? {
+                    Some(used) => {
+                        at += used;
+                        self.state = State::Done;
+                    }
+                    None => return Ok(self.gave(at, at..at)),
+                },
             }
         }
+    }
+
+    fn chunk_data(&mut self, input: &[u8], start: usize, left: u64) -> Decoded {
+        let len = (input.len() - start).min(usize::try_from(left).unwrap_or(usize::MAX));
+        let end = start + len;
+        let left = left - len as u64;
+        self.state = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
+        // The usual end in one go: the data and that it was the last.
+        if left == 0 && input[end..].starts_with(b"\r\n0\r\n\r\n") {
+            self.state = State::Done;
+            return self.gave(end + 7, start..end);
+        }
+        self.gave(end, start..end)
+    }
+
+    fn trailers(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
+        if input.starts_with(b"\r\n") {
+            return Ok(Some(2));
+        }
+        let mut found = Headers::new();
+        let used = trailers(input, limits, &mut found, REFUSED)?;
+        if used.is_some() {
+            remove_not_allowed(&mut found);
+            self.trailers = (!found.is_empty()).then(|| Box::new(found));
+        }
+        Ok(used)
     }
 
     fn gave(&self, consumed: usize, data: Range<usize>) -> Decoded {
         Decoded { consumed, data, done: self.is_done() }
     }
 
-    /// A chunk's first line: how many bytes it has, the chunk's size.
+    /// A chunk's first line, once it is whole: how many bytes it has, the chunk's size. No white space, no bare CR or LF.
     fn chunk_size(&mut self, input: &[u8], limits: &Limits) -> Result<Option<(usize, u64)>, Refusal> {
         let refuse = |why| Err(Refusal::new(REFUSED, why));
-        let mut size = 0u64;
-        let mut digits = 0;
-        for byte in input.iter().take(17) {
-            let Some(digit) = char::from(*byte).to_digit(16) else { break };
+        let (mut size, mut digits) = (0u64, 0);
+        while let Some(digit) = input.get(digits).and_then(|byte| char::from(*byte).to_digit(16)) {
             digits += 1;
-            if digits > 15 {
+            if digits > 16 || size >> 59 != 0 {
                 return refuse("chunk_size_overflow");
             }
             size = size << 4 | u64::from(digit);
         }
         let rest = &input[digits..];
-        if digits == 0 {
-            return if rest.is_empty() { Ok(None) } else { refuse("invalid_chunk_size") };
-        }
         match rest {
-            [] | [b'\r'] => return Ok(None),
-            [b'\r', b'\n', ..] => return Ok(Some((digits + 2, size))),
-            [b';', ..] => {}
-            _ => return refuse("invalid_chunk_size"),
+            [] => Ok(None),
+            _ if digits == 0 => refuse("invalid_chunk_size"),
+            [b'\r'] => Ok(None),
+            [b'\r', b'\n', ..] => Ok(Some((digits + 2, size))),
+            [b';', ..] => Ok(self.extension(rest, limits)?.map(|len| (digits + len + 2, size))),
+            _ => refuse("invalid_chunk_size"),
         }
-        // Extensions are dropped; a CR or LF within them is how two readers come apart.
-        let looked_at = &rest[..rest.len().min(limits.max_chunk_extension + 2)];
-        match memchr::memchr2(b'\r', b'\n', looked_at) {
-            None if rest.len() > limits.max_chunk_extension => refuse("chunk_extension_too_long"),
-            None => Ok(None),
-            Some(end) if looked_at[end] == b'\n' => refuse("invalid_chunk_extension"),
-            Some(end) => match rest.get(end + 1) {
-                None => Ok(None),
-                Some(b'\n') => {
-                    self.extensions += end;
-                    if self.extensions > limits.max_chunk_extensions {
-                        return refuse("chunk_extensions_too_long");
-                    }
-                    Ok(Some((digits + end + 2, size)))
-                }
-                Some(_) => refuse("invalid_chunk_extension"),
-            },
+    }
+
+    /// The length of a chunk's extensions, which are dropped. A CR or LF within them is how two readers come apart.
+    fn extension(&mut self, rest: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
+        let refuse = |why| Err(Refusal::new(REFUSED, why));
+        let end = value_end(&rest[..rest.len().min(limits.max_chunk_extension + 1)], 0);
+        if end > limits.max_chunk_extension {
+            return refuse("chunk_extension_too_long");
+        }
+        match &rest[end..] {
+            [] | [b'\r'] => Ok(None),
+            [b'\r', b'\n', ..] => {
+                self.extensions += end;
+                let is_within = self.extensions <= limits.max_chunk_extensions;
+                if is_within { Ok(Some(end)) } else { refuse("chunk_extensions_too_long") }
+            }
+            _ => refuse("invalid_chunk_extension"),
         }
     }
 }
 
-/// Trailers never say how a message is framed, routed or authorised (RFC 9110, section 6.5.1).
-fn without_framing(mut trailers: Headers) -> Headers {
-    use crate::http::HeaderId::{
-        Authorization, Connection, ContentLength, Cookie, Host, KeepAlive, ProxyConnection, SetCookie, Te,
-        TransferEncoding, Upgrade, XForwardedClientCert, XForwardedFor,
-    };
+/// Trailers never say how a message is framed, routed, authorised or read (RFC 9110, section 6.5.1).
+fn remove_not_allowed(trailers: &mut Headers) {
+    use crate::http::HeaderId as Id;
     trailers.retain(|field| {
-        !matches!(
+        let is_framing = matches!(
             field.id,
-            Authorization
-                | Connection
-                | ContentLength
-                | Cookie
-                | Host
-                | KeepAlive
-                | ProxyConnection
-                | SetCookie
-                | Te
-                | TransferEncoding
-                | Upgrade
-                | XForwardedClientCert
-                | XForwardedFor
-        )
+            Id::Connection
+                | Id::ContentLength
+                | Id::Host
+                | Id::KeepAlive
+                | Id::ProxyConnection
+                | Id::Te
+                | Id::Trailer
+                | Id::TransferEncoding
+                | Id::Upgrade
+                | Id::Http2Settings
+        );
+        let is_content = matches!(field.id, Id::CacheControl | Id::ContentEncoding | Id::ContentType);
+        let is_access = matches!(
+            field.id,
+            Id::Authorization
+                | Id::Cookie
+                | Id::Expect
+                | Id::Location
+                | Id::ProxyAuthenticate
+                | Id::ProxyAuthorization
+                | Id::SetCookie
+                | Id::XRequestId
+        );
+        let is_forwarded = field.id == Id::Forwarded || field.name.starts_with(b"x-forwarded-");
+        let is_ours = field.name.starts_with(b"x-envoy-") || field.name.starts_with(b"x-ripstop-");
+        !(is_framing || is_content || is_access || is_forwarded || is_ours)
     });
-    trailers
 }

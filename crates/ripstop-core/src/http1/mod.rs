@@ -5,6 +5,7 @@ mod parse;
 mod request;
 mod response;
 mod strip;
+mod target;
 #[cfg(test)]
 mod tests;
 mod write;

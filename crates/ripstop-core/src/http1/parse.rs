@@ -1,10 +1,11 @@
-//! Lines and fields of a head, found and checked in one pass.
+//! Lines and fields, found and checked in one pass: what the octets are, and where a line ends.
 use super::{Limits, Refusal};
-use crate::http::Headers;
+use crate::http::{HeaderId, Headers, Span};
 
 const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
 const TARGET: u8 = 4;
+const UPPER: u8 = 8;
 
 /// What an octet may be part of: tokens (RFC 9110, 5.6.2), field values (5.5), request targets (visible ASCII).
 static CLASS: [u8; 256] = classes();
@@ -35,6 +36,9 @@ const fn classes() -> [u8; 256] {
         if is_alphanumeric || is_mark {
             table[at] |= TOKEN;
         }
+        if byte.is_ascii_uppercase() {
+            table[at] |= UPPER;
+        }
         if byte == b'\t' || (byte >= 0x20 && byte != 0x7f) {
             table[at] |= VALUE;
         }
@@ -46,13 +50,177 @@ const fn classes() -> [u8; 256] {
     table
 }
 
-/// Whether `text` is a token.
-pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| CLASS[usize::from(*byte)] & TOKEN != 0)
+/// Where the token that starts at `at` ends.
+pub(super) fn token_end(text: &[u8], at: usize) -> usize {
+    class_end::<TOKEN>(text, at)
 }
 
-pub(super) fn is_target(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| CLASS[usize::from(*byte)] & TARGET != 0)
+/// Where the request target that starts at `at` ends.
+pub(super) fn target_end(text: &[u8], at: usize) -> usize {
+    class_end::<TARGET>(text, at)
+}
+
+fn class_end<const OF: u8>(text: &[u8], mut at: usize) -> usize {
+    while at < text.len() && CLASS[usize::from(text[at])] & OF != 0 {
+        at += 1;
+    }
+    at
+}
+
+/// Where the field value that starts at `at` ends: at a control character other than a tab. Eight octets at a time,
+/// but after a tab.
+pub(super) fn value_end(text: &[u8], mut at: usize) -> usize {
+    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let hits = controls(u64::from_le_bytes(*word));
+        if hits != 0 {
+            at += (hits.trailing_zeros() / 8) as usize;
+            break;
+        }
+        at += 8;
+    }
+    class_end::<VALUE>(text, at)
+}
+
+/// The top bit of the first octet in `word` that is a control character; octets above it may be wrong.
+const fn controls(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let delete = word ^ (0x7f * ONES);
+    let low = word.wrapping_sub(0x20 * ONES) & !word;
+    (low | (delete.wrapping_sub(ONES) & !delete)) & (0x80 * ONES)
+}
+
+/// What reading a line came to.
+pub(super) enum Line<T> {
+    /// A whole line, and where the next one starts.
+    Whole(T, usize),
+    /// Its end has not come yet.
+    Partial,
+}
+
+/// Why a line is refused, and that it is only once its end has come: pieces of a head are read as the whole is.
+pub(super) fn wrong<T>(text: &[u8], at: usize, refusal: Refusal) -> Result<Line<T>, Refusal> {
+    let has_end = text.get(at..).is_some_and(|rest| memchr::memchr(b'\n', rest).is_some());
+    if has_end { Err(refusal) } else { Ok(Line::Partial) }
+}
+
+/// The line end at `at`: CR and LF, nothing else (RFC 9112, section 2.2 would allow a bare LF; readers differ).
+pub(super) fn line_end(text: &[u8], at: usize, status: u16) -> Result<Line<()>, Refusal> {
+    match text.get(at..) {
+        None | Some([] | [b'\r']) => Ok(Line::Partial),
+        Some([b'\r', b'\n', ..]) => Ok(Line::Whole((), at + 2)),
+        Some([b'\r', ..]) => wrong(text, at, Refusal::new(status, "bare_cr")),
+        Some([b'\n', ..]) => wrong(text, at, Refusal::new(status, "bare_lf")),
+        Some(_) => wrong(text, at, Refusal::new(status, "invalid_header_value")),
+    }
+}
+
+/// A field, as ranges of the text.
+pub(super) struct RawField {
+    pub id: HeaderId,
+    pub name: Span,
+    pub value: Span,
+    pub has_upper: bool,
+}
+
+/// The field line at `at`, or `None` for the empty line that ends them.
+///
+/// White space before the colon, folding and control characters are refused (RFC 9112, 5.1 and 5.2).
+pub(super) fn field_line(text: &[u8], at: usize, status: u16) -> Result<Line<Option<RawField>>, Refusal> {
+    let mut all = 0;
+    let mut colon = at;
+    while colon < text.len() {
+        let class = CLASS[usize::from(text[colon])];
+        if class & TOKEN == 0 {
+            break;
+        }
+        all |= class;
+        colon += 1;
+    }
+    if colon == at || text.get(colon) != Some(&b':') {
+        return no_field(text, at, colon, status);
+    }
+    let name = &text[at..colon];
+    let mut start = colon + 1;
+    while let Some(b' ' | b'\t') = text.get(start) {
+        start += 1;
+    }
+    let end = value_end(text, start);
+    let next = match line_end(text, end, status)? {
+        Line::Whole((), next) => next,
+        Line::Partial => return Ok(Line::Partial),
+    };
+    let len = trim_end(&text[start..end]).len();
+    let field = RawField {
+        id: HeaderId::of_token(name),
+        name: Span::between(at, colon),
+        value: Span::between(start, start + len),
+        has_upper: all & UPPER != 0,
+    };
+    Ok(Line::Whole(Some(field), next))
+}
+
+#[cold]
+fn no_field(text: &[u8], at: usize, stop: usize, status: u16) -> Result<Line<Option<RawField>>, Refusal> {
+    let why = match (text.get(stop), stop == at) {
+        (None, _) => return Ok(Line::Partial),
+        (Some(b'\r'), true) => {
+            return Ok(match line_end(text, at, status)? {
+                Line::Whole((), next) => Line::Whole(None, next),
+                Line::Partial => Line::Partial,
+            });
+        }
+        (Some(b'\n'), _) => "bare_lf",
+        (Some(b' ' | b'\t'), true) => "obs_fold",
+        (Some(b' ' | b'\t'), false) => "space_before_colon",
+        _ => "invalid_header_name",
+    };
+    wrong(text, stop, Refusal::new(status, why))
+}
+
+/// The fields from `at` to the empty line: `take` gets each; where they end, once that came.
+pub(super) fn fields(
+    text: &[u8],
+    mut at: usize,
+    limits: &Limits,
+    status: u16,
+    mut take: impl FnMut(RawField) -> Result<(), Refusal>,
+) -> Result<Option<usize>, Refusal> {
+    let mut count = 0;
+    loop {
+        match field_line(text, at, status)? {
+            Line::Partial => return Ok(None),
+            Line::Whole(None, end) => return Ok(Some(end)),
+            Line::Whole(Some(field), next) => {
+                count += 1;
+                if count > limits.max_headers {
+                    let status = if status == 400 { 431 } else { status };
+                    return Err(Refusal::new(status, "too_many_headers"));
+                }
+                take(field)?;
+                at = next;
+            }
+        }
+    }
+}
+
+/// Trailers, which end with an empty line: where, once they are all there. They are read again from their start
+/// until then; `max_trailer_bytes` bounds what that costs.
+pub(super) fn trailers(
+    buf: &[u8],
+    limits: &Limits,
+    into: &mut Headers,
+    status: u16,
+) -> Result<Option<usize>, Refusal> {
+    let text = &buf[..buf.len().min(limits.max_trailer_bytes)];
+    into.clear();
+    let end = fields(text, 0, limits, status, |field| {
+        into.push(field.name.of(text), field.value.of(text));
+        Ok(())
+    })?;
+    match end {
+        None if buf.len() >= limits.max_trailer_bytes => Err(Refusal::new(status, "trailers_too_large")),
+        end => Ok(end),
+    }
 }
 
 /// Without spaces and tabs around it.
@@ -60,101 +228,21 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }
+    trim_end(text)
+}
+
+fn trim_end(mut text: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t'] = text {
         text = rest;
     }
     text
 }
 
-/// Where the head in `buf` ends, the empty line included. `scanned` is how much was looked at before.
-pub(super) fn end_of_head(
-    buf: &[u8],
-    scanned: &mut usize,
-    limits: &Limits,
-) -> Result<Option<usize>, &'static str> {
-    let from = scanned.saturating_sub(3).min(buf.len());
-    let looked_at = &buf[..buf.len().min(limits.max_head_bytes + 4)];
-    for newline in memchr::memchr_iter(b'\n', &looked_at[from.min(looked_at.len())..]) {
-        let at = from + newline;
-        // A bare LF is no line end here (RFC 9112, 2.2 allows to take it for one; readers differ).
-        if at == 0 || buf[at - 1] != b'\r' {
-            return Err("bare_lf");
-        }
-        if at >= 3 && buf[at - 2] == b'\n' {
-            return Ok(Some(at + 1));
-        }
-    }
-    *scanned = buf.len();
-    if buf.len() > limits.max_head_bytes { Err("headers_too_large") } else { Ok(None) }
-}
-
-/// The fields after a start line, up to the empty line. `lines` ends with it.
-pub(super) fn fields(
-    mut lines: &[u8],
-    limits: &Limits,
-    status: u16,
-    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    let mut count = 0;
-    while lines != b"\r\n" {
-        let Some(newline) = memchr::memchr(b'\n', lines) else { return Err(Refusal::new(status, "bare_lf")) };
-        let line = &lines[..newline.saturating_sub(1)];
-        lines = &lines[newline + 1..];
-        count += 1;
-        if count > limits.max_headers {
-            return Err(Refusal::new(if status == 400 { 431 } else { status }, "too_many_headers"));
-        }
-        let (name, value) = field(line).map_err(|why| Refusal::new(status, why))?;
-        take(name, value)?;
-    }
-    Ok(())
-}
-
-/// One field line. White space before the colon, folding and control characters are refused (RFC 9112, 5.1 and 5.2).
-fn field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
-    let mut at = 0;
-    while at < line.len() && CLASS[usize::from(line[at])] & TOKEN != 0 {
-        at += 1;
-    }
-    if at == 0 {
-        return Err(if matches!(line.first(), Some(b' ' | b'\t')) {
-            "obs_fold"
-        } else {
-            "invalid_header_name"
-        });
-    }
-    if line.get(at) != Some(&b':') {
-        return Err(if matches!(line.get(at), Some(b' ' | b'\t')) {
-            "space_before_colon"
-        } else {
-            "invalid_header_name"
-        });
-    }
-    let value = trim(&line[at + 1..]);
-    if !value.iter().all(|byte| CLASS[usize::from(*byte)] & VALUE != 0) {
-        return Err("invalid_header_value");
-    }
-    Ok((&line[..at], value))
-}
-
-/// Trailers, which end with an empty line: where, once they are all there.
-pub(super) fn trailers(
-    buf: &[u8],
-    limits: &Limits,
-    into: &mut Headers,
-    status: u16,
-) -> Result<Option<usize>, Refusal> {
-    let mut scanned = 0;
-    let end = if buf.len() >= 2 && &buf[..2] == b"\r\n" {
-        Some(2)
-    } else {
-        let own = Limits { max_head_bytes: limits.max_trailer_bytes, ..limits.clone() };
-        end_of_head(buf, &mut scanned, &own).map_err(|why| Refusal::new(status, why))?
-    };
-    let Some(end) = end else { return Ok(None) };
-    fields(&buf[..end], limits, status, |name, value| {
-        into.push(name, value);
-        Ok(())
-    })?;
-    Ok(Some(end))
+/// Whether nothing can have come to pass since a head was last read: no line ended. Reading a slow head again at each
+/// line, not at each octet, keeps its cost within `max_headers` readings.
+pub(super) fn is_same_line(buf: &[u8], scanned: usize, limits: &Limits) -> bool {
+    let text = &buf[..buf.len().min(limits.max_head_bytes)];
+    scanned > 0
+        && buf.len() < limits.max_head_bytes
+        && memchr::memchr(b'\n', &text[scanned.min(text.len())..]).is_none()
 }

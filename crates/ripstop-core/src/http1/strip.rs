@@ -2,18 +2,23 @@
 use super::parse::trim;
 use crate::http::{HeaderId, Headers, RequestHead, ResponseHead};
 
-/// Take hop-by-hop fields from a request; an upgrade keeps `Upgrade`.
+/// Take hop-by-hop fields from a request; an upgrade keeps `Upgrade`. Of `TE` only `trailers` passes.
 pub fn strip_hop_by_hop_request(head: &mut RequestHead, keep_upgrade: bool) {
-    let trailers = head.headers.get(HeaderId::Te).is_some_and(|value| {
-        value.split(|byte| *byte == b',').any(|coding| trim(coding).eq_ignore_ascii_case(b"trailers"))
-    });
-    strip(&mut head.headers, keep_upgrade);
-    head.headers.remove(HeaderId::Te);
-    head.headers.remove(HeaderId::Http2Settings);
-    head.headers.remove(HeaderId::ProxyAuthorization);
-    if trailers {
-        head.headers.push_known(HeaderId::Te, b"trailers");
+    let headers = &mut head.headers;
+    let options = |value: &[u8]| value.split(|byte| *byte == b',').any(is_trailers);
+    let takes_trailers = headers.get_all(HeaderId::Te).any(options);
+    strip(headers, keep_upgrade);
+    if !takes_trailers {
+        headers.remove(HeaderId::Te);
+    } else if headers.get(HeaderId::Te) != Some(b"trailers") || headers.get_all(HeaderId::Te).count() > 1 {
+        headers.set(HeaderId::Te, b"trailers");
     }
+    headers.remove(HeaderId::Http2Settings);
+    headers.remove(HeaderId::ProxyAuthorization);
+}
+
+fn is_trailers(coding: &[u8]) -> bool {
+    trim(coding).eq_ignore_ascii_case(b"trailers")
 }
 
 /// Take hop-by-hop fields from a response.
@@ -39,7 +44,8 @@ fn strip(headers: &mut Headers, keep_upgrade: bool) {
 fn strip_named(headers: &mut Headers) {
     let is_plain = headers.get_all(HeaderId::Connection).all(|value| {
         value.split(|byte| *byte == b',').map(trim).all(|option| {
-            let known: [&[u8]; 4] = [b"close", b"keep-alive", b"upgrade", b"te"];
+            // Names of fields that go or are dealt with anyway.
+            let known: [&[u8]; 5] = [b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"];
             option.is_empty() || known.iter().any(|name| option.eq_ignore_ascii_case(name))
         })
     });
@@ -62,11 +68,13 @@ fn strip_named(headers: &mut Headers) {
                 | HeaderId::XForwardedFor
                 | HeaderId::XForwardedProto
                 | HeaderId::XForwardedHost
+                | HeaderId::XForwardedPort
                 | HeaderId::XRequestId
                 | HeaderId::Upgrade
                 | HeaderId::Te
         );
-        if !is_kept && !name.starts_with(b"x-ripstop-") && !name.is_empty() {
+        let is_ours = name.starts_with(b"x-ripstop-") || name.starts_with(b"x-envoy-");
+        if !is_kept && !is_ours && !name.is_empty() {
             headers.remove_name(&name);
         }
     }

@@ -10,7 +10,7 @@ pub fn write_request(head: &RequestHead, body: BodyLength, keep_alive: bool, out
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(head.authority());
     out.extend_from_slice(b"\r\n");
-    fields(&head.headers, out);
+    head.headers.write_lines(OURS, out);
     if head.headers.has(HeaderId::Upgrade) {
         out.extend_from_slice(b"connection: upgrade\r\n");
     } else if !keep_alive {
@@ -29,13 +29,16 @@ pub fn write_response(
     keep_alive: bool,
     out: &mut Vec<u8>,
 ) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    let mut text = itoa::Buffer::new();
-    out.extend_from_slice(text.format(head.status).as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(reason(head.status).as_bytes());
-    out.extend_from_slice(b"\r\n");
-    fields(&head.headers, out);
+    if head.status == 200 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    } else {
+        let mut text = itoa::Buffer::new();
+        let status = text.format(head.status).as_bytes();
+        for part in [b"HTTP/1.1 ", status, b" ", reason(head.status).as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    head.headers.write_lines(OURS, out);
     let has_no_length = head.status < 200 || head.status == 204;
     let is_tunnel = method == Method::Connect && (200..300).contains(&head.status);
     if head.status == 101 {
@@ -53,22 +56,23 @@ pub fn write_response(
     out.extend_from_slice(b"\r\n");
 }
 
-fn fields(headers: &Headers, out: &mut Vec<u8>) {
-    for field in headers.iter() {
-        match field.id {
-            HeaderId::ContentLength
-            | HeaderId::TransferEncoding
-            | HeaderId::Connection
-            | HeaderId::KeepAlive => {}
-            HeaderId::Host | HeaderId::ProxyConnection => {}
-            _ => {
-                out.extend_from_slice(field.name);
-                out.extend_from_slice(b": ");
-                out.extend_from_slice(field.value);
-                out.extend_from_slice(b"\r\n");
-            }
-        }
+/// Fields that are ours to write, if they are written at all.
+const OURS: u128 = ids(&[
+    HeaderId::Host,
+    HeaderId::ContentLength,
+    HeaderId::TransferEncoding,
+    HeaderId::Connection,
+    HeaderId::KeepAlive,
+    HeaderId::ProxyConnection,
+]);
+
+const fn ids(list: &[HeaderId]) -> u128 {
+    let (mut set, mut at) = (0, 0);
+    while at < list.len() {
+        set |= 1 << list[at] as u32;
+        at += 1;
     }
+    set
 }
 
 fn framing(body: BodyLength, out: &mut Vec<u8>) {
@@ -107,7 +111,7 @@ pub fn write_chunk(data: &[u8], out: &mut Vec<u8>) {
 pub fn write_last_chunk(trailers: Option<&Headers>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        fields(trailers, out);
+        trailers.write_lines(OURS, out);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -117,6 +121,7 @@ fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
         101 => "Switching Protocols",
+        102 => "Processing",
         103 => "Early Hints",
         200 => "OK",
         201 => "Created",
@@ -125,6 +130,7 @@ fn reason(status: u16) -> &'static str {
         204 => "No Content",
         205 => "Reset Content",
         206 => "Partial Content",
+        207 => "Multi-Status",
         300 => "Multiple Choices",
         301 => "Moved Permanently",
         302 => "Found",
@@ -152,17 +158,21 @@ fn reason(status: u16) -> &'static str {
         417 => "Expectation Failed",
         421 => "Misdirected Request",
         422 => "Unprocessable Entity",
+        423 => "Locked",
+        424 => "Failed Dependency",
         425 => "Too Early",
         426 => "Upgrade Required",
         428 => "Precondition Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
         511 => "Network Authentication Required",
         _ => "Unknown",
     }
