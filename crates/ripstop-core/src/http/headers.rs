@@ -1,5 +1,6 @@
 //! Fields of a message in the order they came: text in one buffer, fields as ranges in it. Reused, it allocates nothing.
 use super::HeaderId;
+use super::known::lower_name;
 use std::ops::Range;
 
 /// A range of the text.
@@ -108,7 +109,7 @@ impl Headers {
     pub(crate) fn lower_names(&mut self) {
         for entry in &self.entries {
             let range = entry.name.range();
-            self.text[range].make_ascii_lowercase();
+            lower_name(&mut self.text[range]);
         }
     }
 

@@ -66,21 +66,32 @@ mod table {
 
         /// The id of a name in lower case.
         pub fn of(name: &[u8]) -> HeaderId {
-            HeaderId::among::<0>(name)
+            HeaderId::among(name, |word| word)
         }
 
-        /// The id of a name in any case. The name is a token: of other octets some would be taken for letters.
-        pub(crate) fn of_token(name: &[u8]) -> HeaderId {
-            HeaderId::among::<0x20>(name)
+        /// The id of a name in any case.
+        #[inline]
+        pub(crate) fn of_any_case(name: &[u8]) -> HeaderId {
+            HeaderId::among(name, lower)
         }
 
-        fn among<const FOLD: u8>(name: &[u8]) -> HeaderId {
+        #[inline(always)]
+        fn among(name: &[u8], lower: impl Fn(u64) -> u64) -> HeaderId {
             if name.len() < SHORTEST || name.len() > LONGEST {
                 return HeaderId::Other;
             }
             let id = HeaderId::ALL[usize::from(SLOTS[slot(name, FACTOR)])];
-            if is_same::<FOLD>(NAMES[id as usize].as_bytes(), name) { id } else { HeaderId::Other }
+            if is_same(NAMES[id as usize].as_bytes(), name, lower) { id } else { HeaderId::Other }
         }
+    }
+
+    /// Eight octets with `A` to `Z` in lower case and all others as they are.
+    pub(super) const fn lower(word: u64) -> u64 {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        let low = word & (0x7f * ONES);
+        let from_a = low + (0x80 - b'A' as u64) * ONES;
+        let after_z = low + (0x7f - b'Z' as u64) * ONES;
+        word | (from_a & !after_z & !word & (0x80 * ONES)) >> 2
     }
 
     const SHORTEST: usize = 2;
@@ -133,16 +144,16 @@ mod table {
         Some(slots)
     }
 
-    /// Whether `name` is `known`, with the bits of `FOLD` set in each of its octets; a word at a time.
-    fn is_same<const FOLD: u8>(known: &[u8], name: &[u8]) -> bool {
+    /// Whether `name`, its words through `lower`, is `known`; a word at a time.
+    #[inline(always)]
+    fn is_same(known: &[u8], name: &[u8], lower: impl Fn(u64) -> u64) -> bool {
         if known.len() != name.len() {
             return false;
         }
-        let is_word = |known: &[u8; 8], name: &[u8; 8]| {
-            u64::from_ne_bytes(*known) == u64::from_ne_bytes(*name) | u64::from_ne_bytes([FOLD; 8])
-        };
+        let is_word =
+            |known: &[u8; 8], name: &[u8; 8]| u64::from_le_bytes(*known) == lower(u64::from_le_bytes(*name));
         let is_half = |known: &[u8; 4], name: &[u8; 4]| {
-            u32::from_ne_bytes(*known) == u32::from_ne_bytes(*name) | u32::from_ne_bytes([FOLD; 4])
+            u64::from(u32::from_le_bytes(*known)) == lower(u64::from(u32::from_le_bytes(*name)))
         };
         // The last word may overlap the one before it.
         if let (Some(known_end), Some(name_end)) = (known.last_chunk(), name.last_chunk()) {
@@ -153,7 +164,7 @@ mod table {
             let mut halves = known.as_chunks().0.iter().zip(name.as_chunks().0);
             return is_half(known_end, name_end) && halves.all(|(known, name)| is_half(known, name));
         }
-        known.iter().zip(name).all(|(known, name)| *known == *name | FOLD)
+        known.iter().zip(name).all(|(known, name)| u64::from(*known) == lower(u64::from(*name)))
     }
 
     #[cfg(test)]
@@ -161,17 +172,37 @@ mod table {
         use super::*;
 
         #[test]
+        fn a_word_is_lowered_as_its_octets_are() {
+            for octet in 0..=u8::MAX {
+                for beside in [b'A', b'Z', b'@', b'[', 0, 0xff] {
+                    let word = [octet, beside, octet, octet, beside, beside, octet, beside];
+                    let expected = word.map(|octet| octet.to_ascii_lowercase());
+                    assert_eq!(lower(u64::from_le_bytes(word)).to_le_bytes(), expected);
+                }
+            }
+        }
+
+        #[test]
         fn each_known_name_is_found_and_no_other() {
             for (id, name) in HeaderId::ALL.iter().zip(NAMES).skip(1) {
                 assert_eq!(HeaderId::of(name.as_bytes()), *id, "{name}");
                 let upper = name.to_ascii_uppercase();
-                assert_eq!(HeaderId::of_token(upper.as_bytes()), *id, "{upper}");
+                assert_eq!(HeaderId::of_any_case(upper.as_bytes()), *id, "{upper}");
                 assert_eq!(HeaderId::of(upper.as_bytes()), HeaderId::Other, "{upper}");
-                for at in 0..name.len() {
-                    let mut changed = name.as_bytes().to_vec();
-                    changed[at] = b'_';
-                    assert_eq!(HeaderId::of(&changed), HeaderId::Other);
-                    assert_eq!(HeaderId::of_token(&changed), HeaderId::Other);
+                for (at, octet) in name.bytes().enumerate() {
+                    // The bits that tell cases apart tell other octets apart too.
+                    for other in [b'_', octet ^ 0x20, octet ^ 0x80, octet & !0x60] {
+                        let mut changed = name.as_bytes().to_vec();
+                        changed[at] = other;
+                        let is_upper = other == octet.to_ascii_uppercase() && other != octet;
+                        assert_eq!(HeaderId::of(&changed), HeaderId::Other);
+                        assert_eq!(
+                            HeaderId::of_any_case(&changed) == *id,
+                            is_upper,
+                            "{}",
+                            changed.escape_ascii()
+                        );
+                    }
                     let start = &name[..at];
                     assert_eq!(
                         HeaderId::of(start.as_bytes()) != HeaderId::Other,
@@ -184,3 +215,12 @@ mod table {
 }
 
 pub use table::HeaderId;
+
+/// Turn `A` to `Z` into lower case; names are short, so eight octets at a time is what pays.
+pub(super) fn lower_name(name: &mut [u8]) {
+    let (words, rest) = name.as_chunks_mut::<8>();
+    for word in words {
+        *word = table::lower(u64::from_le_bytes(*word)).to_le_bytes();
+    }
+    rest.make_ascii_lowercase();
+}

@@ -57,9 +57,12 @@ pub(super) fn framing(headers: &mut Headers, version: Version, status: u16) -> R
     }
     for value in headers.get_all(HeaderId::Connection) {
         for option in value.split(|byte| *byte == b',').map(trim) {
-            found.closes |= option.eq_ignore_ascii_case(b"close");
-            found.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            found.upgrade_named |= option.eq_ignore_ascii_case(b"upgrade");
+            match option.len() {
+                5 => found.closes |= option.eq_ignore_ascii_case(b"close"),
+                10 => found.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive"),
+                7 => found.upgrade_named |= option.eq_ignore_ascii_case(b"upgrade"),
+                _ => {}
+            }
         }
     }
     Ok(found)

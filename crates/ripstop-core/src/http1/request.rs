@@ -80,11 +80,10 @@ fn request(
         Line::Partial => return Ok(None),
     };
     head.version = line.version;
-    let (mut host, mut has_upper) = (None, false);
+    let mut host = None;
     let headers = &mut head.headers;
     let end = fields(text, fields_at, limits, 400, |field| {
         if field.id != HeaderId::Host {
-            has_upper |= field.has_upper;
             headers.push_spans(field.id, field.name, field.value);
             return Ok(());
         }
@@ -101,9 +100,7 @@ fn request(
         return Err(Refusal::new(400, "missing_host_header"));
     }
     head.headers.adopt(&text[..end]);
-    if has_upper {
-        head.headers.lower_names();
-    }
+    head.headers.lower_names();
     head.point_method(line.method, line.method_text);
     head.point_authority(line.target.authority.or(host).unwrap_or_default());
     line.target.path.put(head);

@@ -54,17 +54,13 @@ fn response(
         Line::Whole((), next) => next,
         Line::Partial => return Ok(None),
     };
-    let mut has_upper = false;
     let end = fields(text, fields_at, limits, 502, |field| {
-        has_upper |= field.has_upper;
         head.headers.push_spans(field.id, field.name, field.value);
         Ok(())
     })?;
     let Some(end) = end else { return Ok(None) };
     head.headers.adopt(&text[..end]);
-    if has_upper {
-        head.headers.lower_names();
-    }
+    head.headers.lower_names();
     let framing = framing(&mut head.headers, head.version, 502)?;
     let has_none = method == Method::Head || head.status < 200 || matches!(head.status, 204 | 304);
     let is_tunnel = method == Method::Connect && (200..300).contains(&head.status);

@@ -1,5 +1,6 @@
 //! Request targets: the four forms of RFC 9112, section 3.2, and what an authority may be.
 use super::Refusal;
+use super::parse::host_end;
 use crate::http::{Method, RequestHead, Span};
 
 /// A target taken apart; spans are of the head.
@@ -38,7 +39,7 @@ impl Target {
         let target = &text[start..end];
         let whole = Span::between(start, end);
         if method == Method::Connect {
-            return match is_authority(target) && port(target).is_some_and(|port| !port.is_empty()) {
+            return match is_authority(target) && has_port(target) {
                 true => Ok(Target { scheme: None, authority: Some(whole), path: Path::Text(b"") }),
                 false => Err(Refusal::new(400, "invalid_connect_target")),
             };
@@ -83,29 +84,26 @@ fn starts_with_ignoring_case(text: &[u8], start: &[u8]) -> bool {
 
 /// Whether `text` is a host, perhaps with a port, and no more: no user, no second port (RFC 3986, section 3.2).
 pub(super) fn is_authority(text: &[u8]) -> bool {
-    let port = port(text);
-    let host = &text[..text.len() - port.map_or(0, |port| port.len() + 1)];
-    let is_port = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
-    let is_host = match host {
-        [b'[', literal @ .., b']'] => !literal.is_empty() && literal.iter().all(is_literal_octet),
-        name => !name.is_empty() && name.iter().all(is_name_octet),
+    let Some(end) = end_of_host(text) else { return false };
+    match &text[end..] {
+        [] => true,
+        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// Whether a port follows the host of an authority.
+fn has_port(authority: &[u8]) -> bool {
+    end_of_host(authority).is_some_and(|end| authority.len() > end + 1)
+}
+
+/// Where a host that is not empty ends: a name, an address, or a literal in brackets.
+fn end_of_host(text: &[u8]) -> Option<usize> {
+    let [b'[', rest @ ..] = text else {
+        let end = host_end(text, 0);
+        return (end > 0).then_some(end);
     };
-    is_host && port.is_none_or(is_port)
-}
-
-/// What follows the colon after the host.
-fn port(text: &[u8]) -> Option<&[u8]> {
-    let colon = memchr::memrchr(b':', text)?;
-    // A colon within the brackets of an IP literal is none.
-    let is_within = memchr::memchr(b']', &text[colon..]).is_some();
-    (!is_within).then(|| &text[colon + 1..])
-}
-
-fn is_literal_octet(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'.' | b'%' | b'-' | b'_' | b'~')
-}
-
-fn is_name_octet(byte: &u8) -> bool {
-    const MARKS: &[u8] = b"-._~%!$&'()*+,;=";
-    byte.is_ascii_alphanumeric() || MARKS.contains(byte)
+    let len = memchr::memchr(b']', rest)?;
+    let is_literal = |byte: &u8| byte.is_ascii_alphanumeric() || b":.%-_~".contains(byte);
+    (len > 0 && rest[..len].iter().all(is_literal)).then_some(len + 2)
 }
