@@ -37,6 +37,7 @@ unit-rust: rust
 	$(CARGO) test --workspace --locked
 
 unit-python: $(STAMP) dev
+	@command -v strace >/dev/null || test "$$(id -u)" != 0 || { apt-get update -q && apt-get install -y -q strace; } >/dev/null
 	RIPSTOP_PROXY=$(DEV) $(BIN)/pytest $(PYTEST)
 
 bench: bench-hop bench-control  ## what a hop and a change cost
