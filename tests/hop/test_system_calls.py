@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from benches.hop import bootstrap
 from benches.hop.path import Hop
+
 from ripstop.proxy.native import find_native
 from ripstop.proxy.sidecar import free_port
 
