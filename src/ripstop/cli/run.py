@@ -13,7 +13,10 @@ import typer
 from ripstop.cli.connect import DataPlaneOption, NamespaceOption, ServerOption, StateOption, data_plane_of
 
 if TYPE_CHECKING:
+    from ripstop.proxy.control_client import Place
+    from ripstop.proxy.memory import Kept
     from ripstop.proxy.sidecar import Sidecar, SidecarSettings
+    from ripstop.settings import State
 
 
 def add_to(app: typer.Typer) -> None:
@@ -124,7 +127,7 @@ def sidecar_settings(
     from ripstop.errors import RipstopError
     from ripstop.ids import NodeId, is_label
     from ripstop.model.workload import Locality, NodeKind, Protocol, Registration
-    from ripstop.proxy.control_client import find_place
+    from ripstop.proxy.memory import AgentMemory
     from ripstop.proxy.sidecar import SidecarSettings, free_port, new_instance_name
     from ripstop.settings import State
 
@@ -137,7 +140,10 @@ def sidecar_settings(
     speaks = values.get("protocol", "http")
     if speaks not in ("http", "http2", "grpc", "tcp"):
         raise RipstopError(f"{speaks!r} is not a protocol", cure="use http, http2, grpc or tcp")
-    place, token = find_place(State.of(state), env)
+    memory = AgentMemory.of(State.of(state), NodeId(*names)) if values.get("instance") else None
+    kept = memory.read() if memory else None
+    before = kept.registration if kept else Registration(node=NodeId(*names))
+    place, token = _place_of(State.of(state), env, kept)
     kind = values.get("kind", NodeKind.SIDECAR)
     address = values.get("address", "127.0.0.1")
     needs_inbound = bool(values.get("app_port")) or kind is NodeKind.GATEWAY
@@ -147,8 +153,10 @@ def sidecar_settings(
         kind=kind,
         address=address,
         app_port=values.get("app_port", 0),
-        inbound_port=values.get("inbound_port") or (free_port(address) if needs_inbound else 0),
-        outbound_port=values.get("outbound_port") or (free_port() if kind is NodeKind.SIDECAR else 0),
+        inbound_port=values.get("inbound_port")
+        or (free_port(address, before.inbound_port) if needs_inbound else 0),
+        outbound_port=values.get("outbound_port")
+        or (free_port(preferred=before.outbound_port) if kind is NodeKind.SIDECAR else 0),
         protocol=Protocol(speaks),
         version=values.get("version", ""),
         labels=values.get("labels", {}),
@@ -159,8 +167,27 @@ def sidecar_settings(
         data_plane=data_plane_of(values.get("data_plane", "")),
     )
     return SidecarSettings(
-        registration=registration, place=place, token=token, access_log=access_log, metrics_port=metrics_port
+        registration=registration,
+        place=place,
+        token=token,
+        access_log=access_log,
+        metrics_port=metrics_port,
+        memory=memory,
     )
+
+
+def _place_of(state: State, env: dict[str, str], kept: Kept | None) -> tuple[Place, str]:
+    """Where the control plane is; a token names one that has to answer, unless it was found there before."""
+    from ripstop.errors import Unavailable
+    from ripstop.identity import read_join_token
+    from ripstop.proxy.control_client import find_place
+
+    try:
+        return find_place(state, env)
+    except Unavailable:
+        if kept is None:
+            raise
+        return kept.place, read_join_token(env["RIPSTOP_TOKEN"]).secret
 
 
 def _labels(texts: list[str]) -> dict[str, str]:

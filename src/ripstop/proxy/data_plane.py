@@ -13,7 +13,7 @@ from ripstop.errors import Unavailable
 from ripstop.model.workload import DataPlaneKind
 from ripstop.proxy.envoy import ENVOY
 from ripstop.proxy.native import NATIVE
-from ripstop.proxy.program import Program, die_with_parent
+from ripstop.proxy.program import Files, Program, die_with_parent
 
 READY_S = 30.0
 STOP_S = 5.0
@@ -28,11 +28,9 @@ PROGRAMS: dict[DataPlaneKind, Program] = {DataPlaneKind.ENVOY: ENVOY, DataPlaneK
 class DataPlane:
     """One process. `directory` is ours alone; its log is there, its access log goes to `access_log`."""
 
-    def __init__(
-        self, kind: DataPlaneKind, directory: Path, bootstrap: Path, access_log: Path | None
-    ) -> None:
+    def __init__(self, kind: DataPlaneKind, directory: Path, files: Files, access_log: Path | None) -> None:
         self._program = PROGRAMS[kind]
-        self._directory, self._bootstrap, self._access_log = directory, bootstrap, access_log
+        self._directory, self._files, self._access_log = directory, files, access_log
         self._process: asyncio.subprocess.Process | None = None
         self.admin_socket = directory / "admin.sock"
         transport = httpx.AsyncHTTPTransport(uds=str(self.admin_socket))
@@ -49,7 +47,7 @@ class DataPlane:
         Raises:
             Unavailable: its program is not here.
         """
-        command = self._program.command(self._bootstrap)
+        command = self._program.command(self._files)
         with contextlib.suppress(FileNotFoundError):
             self.admin_socket.unlink()
         out = self._access_log.open("ab") if self._access_log else None

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from ripstop.errors import Unavailable
-from ripstop.proxy.program import Program, common_arguments, first_executable
+from ripstop.proxy.program import Files, Program, common_arguments, first_executable
 
 
 def find_envoy() -> Path:
@@ -32,10 +32,10 @@ def find_envoy() -> Path:
     return found
 
 
-def _arguments(bootstrap: Path) -> list[str]:
+def _arguments(files: Files) -> list[str]:
     return [
         "--config-path",
-        str(bootstrap),
+        str(files.bootstrap),
         "--disable-hot-restart",
         "--file-flush-interval-msec",
         "1000",

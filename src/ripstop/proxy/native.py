@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ripstop
 from ripstop.errors import Unavailable
-from ripstop.proxy.program import Program, common_arguments, first_executable
+from ripstop.proxy.program import Files, Program, common_arguments, first_executable
 
 BINARY = "ripstop-proxy"
 
@@ -38,8 +38,9 @@ def _built_in_checkout(package: Path) -> list[Path | None]:
     return [*sorted(filter(Path.is_file, built), key=lambda path: -path.stat().st_mtime)]
 
 
-def _arguments(bootstrap: Path) -> list[str]:
-    return ["--config", str(bootstrap), *common_arguments()]
+def _arguments(files: Files) -> list[str]:
+    words = ["--config", str(files.bootstrap), *common_arguments()]
+    return [*words, "--snapshot", str(files.snapshot)] if files.snapshot else words
 
 
 NATIVE = Program(name=BINARY, find=find_native, arguments=_arguments)

@@ -16,21 +16,29 @@ PROGRAM_VARIABLES = ("RIPSTOP_PROXY", "RIPSTOP_ENVOY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """The files of a sidecar's data plane. `snapshot` is where it keeps what it accepted; None: nowhere."""
+
+    bootstrap: Path
+    snapshot: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A data plane's program. `find` raises Unavailable when there is none; `arguments` are those of a sidecar."""
 
     name: str
     find: Callable[[], Path]
-    arguments: Callable[[Path], list[str]]
-    """Everything after the program's own path, for a bootstrap at a path."""
+    arguments: Callable[[Files], list[str]]
+    """Everything after the program's own path."""
 
-    def command(self, bootstrap: Path) -> list[str]:
+    def command(self, files: Files) -> list[str]:
         """The whole command of a sidecar or gateway.
 
         Raises:
             Unavailable: the program is not here.
         """
-        return [str(self.find()), *self.arguments(bootstrap)]
+        return [str(self.find()), *self.arguments(files)]
 
     @property
     def log_name(self) -> str:

@@ -20,11 +20,13 @@ from ripstop.errors import Refused, RipstopError, Unavailable
 from ripstop.identity import certificate_request, new_key
 from ripstop.ids import NodeId
 from ripstop.model import registration_to_json
-from ripstop.model.workload import Health, Registration
+from ripstop.model.workload import DataPlaneKind, Health, Registration
 from ripstop.proxy.bootstrap import BootstrapSettings, bootstrap
 from ripstop.proxy.control_client import ControlClient, Place
 from ripstop.proxy.data_plane import DataPlane
 from ripstop.proxy.golden import FILTER, PATH, Scrapes
+from ripstop.proxy.memory import AgentMemory, Kept
+from ripstop.proxy.program import Files
 from ripstop.proxy.sds import SecretServer, Svid
 from ripstop.settings import Address
 from ripstop.xds import pb
@@ -33,6 +35,8 @@ HEARTBEATS_PER_LEASE = 3
 REPORT_EVERY_S = 1.0
 RENEW_RETRY_S = 30.0
 ENROL_FOR_S = 20.0
+ENROL_FOR_WITH_MEMORY_S = 3.0
+"""How long the control plane is waited for by an instance that can start without it."""
 
 log = structlog.get_logger("ripstop.agent")
 
@@ -46,6 +50,7 @@ class SidecarSettings:
     token: str = field(default="", repr=False)
     access_log: Path | None = None
     metrics_port: int = 0
+    memory: AgentMemory | None = None
 
 
 def new_instance_name() -> str:
@@ -54,10 +59,17 @@ def new_instance_name() -> str:
     return f"{host[:40] or 'host'}-{secrets.token_hex(3)}"
 
 
-def free_port(address: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
+def free_port(address: str = "127.0.0.1", preferred: int = 0) -> int:
+    """A port that nobody listens on now: the preferred one, or another."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
+        if preferred:
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # connections that ended lately do not count
+            with contextlib.suppress(OSError):
+                probe.bind((address, preferred))
+                return preferred
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
         return port
@@ -76,6 +88,8 @@ class Sidecar:
         self._sds: SecretServer | None = None
         self.data_plane: DataPlane | None = None
         self.metrics_port = settings.metrics_port or free_port()
+        self._memory = self._open_memory()
+        self._is_control_plane_away = False
 
     @property
     def node(self) -> NodeId:
@@ -90,14 +104,14 @@ class Sidecar:
         Raises:
             RipstopError: the control plane refuses, does not answer, or the data plane does not start.
         """
-        ads, trust_domain = await self._enrol_patiently()
+        self._ads, self._trust_domain = await self._enrol_patiently()
         self._sds = SecretServer(self._directory / "sds.sock", self._svid)
         await self._sds.start()
-        await self.register(Health.STARTING)
+        await self._register_first()
         self.data_plane = DataPlane(
             self.registration.data_plane,
             self._directory,
-            self._write_bootstrap(ads, trust_domain),
+            self._files(),
             self.settings.access_log,
         )
         await self.data_plane.start()
@@ -131,14 +145,18 @@ class Sidecar:
     # --- identity ---
 
     async def _enrol_patiently(self) -> tuple[Address, str]:
-        """Services are often started together with their control plane: wait for it a little."""
-        deadline = time.monotonic() + ENROL_FOR_S
+        """Services are often started together with their control plane: wait for it a little. An instance that knows
+        enough from its last start goes on without it."""
+        kept = self._remembered()
+        deadline = time.monotonic() + (ENROL_FOR_WITH_MEMORY_S if kept else ENROL_FOR_S)
         while True:
             try:
                 return await asyncio.to_thread(self._enrol, self.settings.token)
             except Unavailable as error:
                 if time.monotonic() > deadline:
-                    raise
+                    if kept is None:
+                        raise
+                    return self._start_without_control_plane(kept, error)
                 log.info("waiting_for_control_plane", reason=error.message)
                 await asyncio.sleep(0.5)
 
@@ -178,20 +196,69 @@ class Sidecar:
                 await asyncio.to_thread(self._enrol, "")
                 assert self._sds is not None
                 await self._sds.renew(self._svid)
+                self._remember()
                 log.info("identity_renewed", expires_at=self._svid.expires_at)
             except RipstopError as error:
                 self._svid = old
                 log.error("identity_not_renewed", reason=error.message, expires_at=old.expires_at)
                 await asyncio.sleep(RENEW_RETRY_S)
 
+    # --- memory ---
+
+    def _open_memory(self) -> AgentMemory | None:
+        """Where things are kept; None when the instance has no name of its own, or its data plane keeps nothing."""
+        memory = self.settings.memory
+        if memory is None or self.registration.data_plane is not DataPlaneKind.NATIVE:
+            return None
+        try:
+            memory.prepare()
+        except OSError as error:
+            log.warning("nothing_is_kept", directory=str(memory.directory), reason=str(error))
+            return None
+        return memory
+
+    def _remembered(self) -> Kept | None:
+        """What is enough to start without the control plane, if there is that much."""
+        if self._memory is None or not self._memory.snapshot.is_file():
+            return None
+        kept = self._memory.read()
+        return kept if kept is not None and kept.is_good_for(self.registration) else None
+
+    def _remember(self) -> None:
+        if self._memory is None:
+            return
+        kept = Kept(
+            registration=self.registration,
+            place=self._client.place,
+            ads=self._ads,
+            trust_domain=self._trust_domain,
+            svid=self._svid,
+        )
+        try:
+            self._memory.write(kept)
+        except OSError as error:
+            log.warning("not_kept", directory=str(self._memory.directory), reason=str(error))
+
+    def _start_without_control_plane(self, kept: Kept, error: Unavailable) -> tuple[Address, str]:
+        log.warning("starting_without_control_plane", reason=error.message)
+        self._is_control_plane_away = True
+        self._svid = kept.svid
+        if self.settings.place.socket is None:
+            self._show_identity()
+        return kept.ads, kept.trust_domain
+
     # --- configuration ---
 
-    def _write_bootstrap(self, ads: Address, trust_domain: str) -> Path:
+    def _files(self) -> Files:
+        snapshot = self._memory.snapshot if self._memory else None
+        return Files(bootstrap=self._write_bootstrap(), snapshot=snapshot)
+
+    def _write_bootstrap(self) -> Path:
         made = bootstrap(
             BootstrapSettings(
                 node=self.node,
-                ads=ads,
-                trust_domain=trust_domain,
+                ads=self._ads,
+                trust_domain=self._trust_domain,
                 sds_socket=self._directory / "sds.sock",
                 admin_socket=self._directory / "admin.sock",
                 metrics_port=self.metrics_port,
@@ -215,6 +282,13 @@ class Sidecar:
         body = registration_to_json(self.registration)
         await asyncio.to_thread(self._client.put, f"/v1/registrations/{self._route}", body)
 
+    async def _register_first(self) -> None:
+        """Register, or leave it to the heartbeat when the control plane is away."""
+        if self._is_control_plane_away:
+            return
+        await self.register(Health.STARTING)
+        self._remember()
+
     async def deregister(self, wait_s: float) -> None:
         """Take the instance away, and wait until its callers know. A control plane that is gone is no obstacle."""
         for task in self._tasks[1:2]:
@@ -225,21 +299,20 @@ class Sidecar:
 
     async def _keep_registered(self) -> None:
         """The heartbeat. A control plane that was restarted, or that forgot us, learns of us here."""
-        is_lost = False
         while True:
             lease = self.registration.lease_s
-            await asyncio.sleep(1.0 if is_lost else lease / HEARTBEATS_PER_LEASE)
+            await asyncio.sleep(1.0 if self._is_control_plane_away else lease / HEARTBEATS_PER_LEASE)
             try:
                 await self.register(self.registration.health)
-                if is_lost:
+                if self._is_control_plane_away:
                     log.info("control_plane_is_back")
-                is_lost = False
+                self._is_control_plane_away = False
             except Refused as error:
                 log.error("registration_refused", reason=error.message, cure=error.cure)
             except RipstopError as error:
-                if not is_lost:
+                if not self._is_control_plane_away:
                     log.warning("control_plane_is_away", reason=error.message)
-                is_lost = True
+                self._is_control_plane_away = True
 
     # --- reports ---
 

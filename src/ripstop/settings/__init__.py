@@ -17,7 +17,7 @@ SOCKET_PATH_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The directory that a control plane keeps everything in."""
+    """The directory that a control plane keeps everything in, and agents what they need to start without it."""
 
     path: Path
 
@@ -45,6 +45,11 @@ class State:
     def authority(self) -> Path:
         """The certificate authority's keys."""
         return self.path / "ca"
+
+    @property
+    def agents(self) -> Path:
+        """What agents on this host keep from one start to the next."""
+        return self.path / "agents"
 
     @property
     def operator_token(self) -> Path:

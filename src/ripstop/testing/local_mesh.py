@@ -150,10 +150,10 @@ class LocalMesh:
     def run(self, name: str, *options: str, command: list[str] | None = None, **given: Any) -> Instance:
         """`ripstop run NAME`, with the echo application unless a command is given; returns once it takes calls.
 
-        `given`: port, version, instance, wait (False: return at once).
+        `given`: port, outbound_port, version, instance, wait (False: return at once).
         """
         port = given.get("port", free_port())
-        outbound = free_port()
+        outbound = given.get("outbound_port") or free_port()
         instance = given.get("instance") or f"{name}-{len(self.instances)}"
         command = command or [sys.executable, "-m", "ripstop.testing.echo", "--port", str(port)]
         words = ["run", name, "--instance", instance, "--outbound-port", str(outbound), *options]
