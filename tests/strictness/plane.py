@@ -27,10 +27,10 @@ async def strictness(_: Any) -> None:
 TABLE = [CASES.pop("strictness")]
 
 
-def native(directory: Path) -> Plane:
+def native(directory: Path, table: list[Any] = TABLE) -> Plane:
     """The plane, not started; the test is skipped where there is none."""
     try:
         native_binary()
     except Unavailable as why:
         pytest.skip(str(why))
-    return Plane("native", directory, TABLE)
+    return Plane("native", directory, table)
