@@ -174,6 +174,21 @@ def test_cors_is_answered_by_the_gateway(world: Any) -> None:
         assert "access-control-allow-origin" not in foreign.headers
 
 
+def test_a_preflight_finds_the_rule_of_the_method_that_it_asks_about(world: Any) -> None:
+    cors = {"allowOrigins": ["https://shop.example"], "allowMethods": ["PUT"]}
+    rule = {"matches": [{"method": "PUT"}], "filters": [{"type": "CORS", "cors": cors}], **ONE}
+    with world.documents(http_route("cors-put", [rule])):
+        before = world.backends["one"].seen()
+        headers = {"origin": "https://shop.example", "access-control-request-method": "PUT"}
+        answer = world.ask(method="OPTIONS", headers=headers)
+        assert answer.status_code in (200, 204)
+        assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+        assert answer.headers["access-control-allow-methods"] == "PUT"
+        other = world.ask(method="OPTIONS", headers={**headers, "access-control-request-method": "DELETE"})
+        assert other.status_code == 404
+        assert world.backends["one"].seen() == before, "a preflight is not the application's to answer"
+
+
 @pytest.mark.parametrize(
     ("timeouts", "delay_s", "status"),
     [

@@ -53,7 +53,7 @@ def routes(place: Place, rules: Iterable[HttpRule]) -> list[pb.Message]:
 
 def _rule(place: Place, rule: HttpRule) -> Iterator[pb.Message]:
     policy = _policy(place, rule)
-    yield from _preflight(rule)
+    yield from _preflight(place, rule, policy)
     retry = rule.retry or policy.retry
     if rule.match.method or not depends_on_method(retry) or rule.filters.redirect or rule.is_grpc:
         is_idempotent = rule.match.method in IDEMPOTENT
@@ -73,16 +73,17 @@ def _policy(place: Place, rule: HttpRule) -> EffectivePolicy:
     return next((service.policy for service in found if service), place.world.mesh.defaults)
 
 
-def _preflight(rule: HttpRule) -> Iterator[pb.Message]:
-    """A rule for one method would never see the OPTIONS that asks about it, so CORS gives it a route of its own."""
+def _preflight(place: Place, rule: HttpRule, policy: EffectivePolicy) -> Iterator[pb.Message]:
+    """A rule for one method would never see the OPTIONS that asks about it, so CORS gives it a route of its own.
+
+    It goes where the rule's goes, though the filter answers first: Envoy's does not look at direct responses.
+    """
     cors, method = rule.filters.cors, rule.match.method
     if cors is None or method in ("", "OPTIONS"):
         return
     asked = pb.HeaderMatcher(name="access-control-request-method", string_match={"exact": method})
     match = route_match(replace(rule.match, method=""), method_is("OPTIONS"), present("origin"), asked)
-    made = pb.Route(name=rule.name, match=match, direct_response={"status": 204})
-    made.typed_per_filter_config[CORS].CopyFrom(pb.pack(cors_policy(cors)))
-    yield made
+    yield _route(place, rule, policy, match, True)
 
 
 def _route(

@@ -12,6 +12,8 @@ pub struct RequestMeta {
     pub body: BodyLength,
     /// The connection may carry another request afterwards.
     pub keep_alive: bool,
+    /// Its client says that it is its last one (RFC 9112, section 9.6).
+    pub client_ends: bool,
     /// It asks for an upgrade (`Connection: upgrade` and `Upgrade`).
     pub upgrade: bool,
     /// `Expect: 100-continue`
@@ -23,6 +25,7 @@ pub struct RequestMeta {
 const NOTHING: RequestMeta = RequestMeta {
     body: BodyLength::Empty,
     keep_alive: false,
+    client_ends: false,
     upgrade: false,
     expects_continue: false,
     absolute_form: false,
@@ -192,6 +195,7 @@ fn meta(head: &mut RequestHead, absolute_form: bool) -> Result<RequestMeta, Refu
         body,
         // After a refused CONNECT what came early would be read as requests (draft-ietf-httpbis-optimistic-upgrade).
         keep_alive: framing.persists(version) && !is_connect,
+        client_ends: !framing.persists(version) && !is_connect,
         upgrade: upgrade && !is_connect,
         expects_continue: expects_continue && head.headers.get(HeaderId::Expect).is_some_and(expects),
         absolute_form,

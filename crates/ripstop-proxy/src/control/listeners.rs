@@ -116,6 +116,8 @@ fn bind_tcp(mut address: SocketAddr, workers: usize) -> io::Result<Vec<Socket>> 
             socket.set_only_v6(true)?;
         }
         socket.set_nonblocking(true)?;
+        // Accepted sockets have it from here. Without it every small answer would wait for an acknowledgement.
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         if address.port() == 0 {
             // The others get the port that the first was given.

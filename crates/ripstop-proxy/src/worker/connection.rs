@@ -64,8 +64,10 @@ pub(crate) enum Close {
     No,
     /// End our side, go on reading.
     Write,
-    /// End all.
+    /// End all: our side first, theirs once they have ended it.
     Both,
+    /// End all at once: the peer has said that nothing more comes, and nothing did.
+    Now,
 }
 
 /// What is spoken on a connection.
@@ -107,6 +109,8 @@ pub(crate) struct H1Server {
     /// Of the request whose body is coming.
     pub body: Option<BodyDecoder>,
     pub keep_alive: bool,
+    /// The client said that this request is its last.
+    pub client_ends: bool,
     /// When the first byte of a head came that is not complete.
     pub head_since: Option<Time>,
     pub requests: u64,

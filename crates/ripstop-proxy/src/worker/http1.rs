@@ -113,6 +113,7 @@ impl Worker {
             }
             Ok((_, meta)) => {
                 h1.keep_alive = meta.keep_alive;
+                h1.client_ends = meta.client_ends;
                 h1.body = match meta.body {
                     BodyLength::Empty => None,
                     length => Some(BodyDecoder::new(length)),
@@ -187,7 +188,9 @@ impl Worker {
             h1.is_last = true;
             h1.body = None;
             connection.paused = false;
-            connection.close_after_write = Close::Both;
+            // Closing with unread input would send a reset: not while any may come.
+            let is_over = request_ended && h1.client_ends && !connection.readable;
+            connection.close_after_write = if is_over { Close::Now } else { Close::Both };
             return self.mark_dirty(key);
         }
         connection.paused = false;

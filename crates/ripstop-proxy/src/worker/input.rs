@@ -235,6 +235,8 @@ impl Worker {
                 Close::No => {}
                 Close::Write => connection.socket.shutdown_write(),
                 Close::Both => self.finish_close(key),
+                Close::Now if connection.tls.is_none() => self.close(key),
+                Close::Now => self.finish_close(key),
             }
         }
     }

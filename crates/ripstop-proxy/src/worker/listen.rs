@@ -56,6 +56,8 @@ pub(crate) enum Acceptor {
 pub(crate) struct Accepting {
     pub name: Arc<str>,
     pub socket: Acceptor,
+    /// What its connections are addressed to, where that is one address.
+    pub local: Option<SocketAddr>,
 }
 
 impl Worker {
@@ -82,7 +84,8 @@ impl Worker {
                 eprintln!("ripstop-proxy: listener {name} cannot be polled: {error}");
                 continue;
             }
-            self.acceptors.push(Some(Accepting { name: name.clone(), socket }));
+            let local = local_address(&socket);
+            self.acceptors.push(Some(Accepting { name: name.clone(), socket, local }));
         }
     }
 
@@ -152,18 +155,16 @@ impl Worker {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(Some(accepting)) = self.acceptors.get(index) else { return };
             let accepted = match &accepting.socket {
-                Acceptor::Tcp(listener) => listener.accept().map(|(stream, peer)| {
-                    // Without it every small answer would wait for an acknowledgement.
-                    let _ = stream.set_nodelay(true);
-                    (Socket::Tcp(stream), peer)
-                }),
+                Acceptor::Tcp(listener) => {
+                    listener.accept().map(|(stream, peer)| (Socket::Tcp(stream), peer))
+                }
                 Acceptor::Unix(listener) => {
                     listener.accept().map(|(stream, _)| (Socket::Unix(stream), NOWHERE))
                 }
             };
-            let name = accepting.name.clone();
+            let (name, local) = (accepting.name.clone(), accepting.local);
             match accepted {
-                Ok((socket, peer)) => self.accepted(&name, socket, peer),
+                Ok((socket, peer)) => self.accepted(&name, socket, peer, local),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break, // of one connection, or no file descriptor is left: try again
@@ -172,7 +173,7 @@ impl Worker {
         self.accept_again.push(index);
     }
 
-    fn accepted(&mut self, name: &str, socket: Socket, peer: SocketAddr) {
+    fn accepted(&mut self, name: &str, socket: Socket, peer: SocketAddr, local: Option<SocketAddr>) {
         let Some(listening) = self.listeners.get(name).cloned() else { return };
         if self.is_full() {
             self.stats.listener_overflow(listening.stats);
@@ -183,7 +184,7 @@ impl Worker {
             id: self.connection_ids,
             remote: peer,
             direct_remote: peer,
-            local: socket.local(),
+            local: local.unwrap_or_else(|| socket.local()),
             ..ConnectionInfo::default()
         };
         self.stats.connection_opened(listening.stats);
@@ -387,6 +388,7 @@ impl Worker {
             scanned: 0,
             body: None,
             keep_alive: true,
+            client_ends: false,
             head_since: None,
             requests: 0,
             is_last: false,
@@ -428,5 +430,13 @@ impl Worker {
         connection.machine = Machine::Raw(Raw { exchange, is_downstream: true });
         self.resume.push(key);
         self.start_tcp_exchange(exchange, proxy);
+    }
+}
+
+/// The address that every connection of a socket is made to; none where it listens on all.
+fn local_address(socket: &Acceptor) -> Option<SocketAddr> {
+    match socket {
+        Acceptor::Tcp(listener) => listener.local_addr().ok().filter(|bound| !bound.ip().is_unspecified()),
+        Acceptor::Unix(_) => Some(NOWHERE),
     }
 }
