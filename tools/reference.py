@@ -45,7 +45,7 @@ def index(pages: dict[str, str]) -> str:
 
 
 def kind_pages() -> dict[str, str]:
-    from ripstop.model import json_schema
+    from ripstop.model.schema import json_schema
 
     schema = json_schema()
     return {f"kinds/{kind}.md": kind_page(kind, branch, schema) for kind, branch in branches(schema)}

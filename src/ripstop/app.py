@@ -18,7 +18,8 @@ from ripstop.clock import Clock, SystemClock
 from ripstop.errors import RipstopError
 from ripstop.identity import CertificateAuthority, certificate_request, new_key, new_secret
 from ripstop.ids import CONTROL_PLANE, SpiffeId
-from ripstop.model import DEFAULT_TRUST_DOMAIN, dns_names
+from ripstop.model.resolve import DEFAULT_TRUST_DOMAIN
+from ripstop.model.resolve.endpoints import dns_names
 from ripstop.server.access import Access
 from ripstop.server.ads import start_ads
 from ripstop.server.documents import DocumentKeeper

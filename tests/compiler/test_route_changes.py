@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ripstop import model
 from ripstop.compiler import Compiler
 from ripstop.ids import NodeId, ServiceId
+from ripstop.model.parse import parse
+from ripstop.model.resolve import resolve
 from ripstop.model.topology import Topology
 from ripstop.model.workload import Registration, Upstream
 
@@ -63,8 +64,8 @@ def test_remembering_changes_nothing(changes: list[tuple[str, str, str]]) -> Non
             current.pop(parent, None)
         else:
             current[parent] = document(parent, target, what, number)
-        parsed = model.parse(list(current.items()))
+        parsed = parse(list(current.items()))
         assert not parsed.faults
-        topology = model.resolve(parsed.documents, nodes, {}, generation=number, previous=topology)
+        topology = resolve(parsed.documents, nodes, {}, generation=number, previous=topology)
         for node in nodes:
             assert compiler.compile(topology, node) == Compiler().compile(topology, node)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ripstop import model
+from ripstop.model.parse import parse
 from ripstop.model.workload import DataPlaneKind
 from ripstop.proxy.sidecar import free_port
 from ripstop.testing import Instance, LocalMesh
@@ -51,7 +51,7 @@ class World:
     @contextlib.contextmanager
     def documents(self, text: str) -> Iterator[Any]:
         """Apply documents, and delete them at the end."""
-        parsed = model.parse([("case.yaml", text)])
+        parsed = parse([("case.yaml", text)])
         assert not parsed.faults, "\n".join(str(f) for f in parsed.faults)
         done = self.mesh.apply(text, file="case.yaml")
         assert done["rollout"]["done"] and not done["rollout"]["refused"], done["rollout"]

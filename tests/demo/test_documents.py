@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from ripstop import model
 from ripstop.demo import documents
+from ripstop.model.check import check
+from ripstop.model.parse import parse
 
 FILES = {
     **documents.directory(8080),
@@ -11,22 +12,20 @@ FILES = {
 
 
 def test_the_documents_of_the_shop_have_no_faults_alone_or_together() -> None:
-    parsed = model.parse(FILES.items())
+    parsed = parse(FILES.items())
     assert [str(fault) for fault in parsed.faults] == []
-    assert [str(fault) for fault in model.check(parsed.documents)] == []
+    assert [str(fault) for fault in check(parsed.documents)] == []
 
 
 def test_what_scenes_apply_is_not_in_the_directory() -> None:
-    followed = {d.key for d in model.parse(documents.directory(8080).items()).documents}
-    applied = {
-        d.key for d in model.parse([("c", documents.canary(1, 1)), ("r", documents.refusal())]).documents
-    }
+    followed = {d.key for d in parse(documents.directory(8080).items()).documents}
+    applied = {d.key for d in parse([("c", documents.canary(1, 1)), ("r", documents.refusal())]).documents}
     assert applied
     assert not followed & applied
 
 
 def test_the_canary_has_the_weights_asked_for() -> None:
-    (route,) = model.parse([("c", documents.canary(70, 30))]).documents
+    (route,) = parse([("c", documents.canary(70, 30))]).documents
     by_header, by_weight = route.spec.rules
     assert [backend.name for backend in by_header.backend_refs] == ["reviews-v2"]
     assert [backend.weight for backend in by_weight.backend_refs] == [70, 30]

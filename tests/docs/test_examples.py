@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ripstop import model
+from ripstop.model.parse import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs" / "guide").glob("*.md")])
@@ -27,7 +27,7 @@ def documents_of(page: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_document_on_a_page_is_valid(page: Path) -> None:
-    parsed = model.parse(documents_of(page))
+    parsed = parse(documents_of(page))
     assert [str(fault) for fault in parsed.faults] == []
 
 

@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from ripstop import model
+from ripstop.model.check import check
+from ripstop.model.document import KINDS
+from ripstop.model.parse import parse
+from ripstop.model.schema import json_schema
 
 ROUTE = """\
 apiVersion: gateway.networking.k8s.io/v1
@@ -27,9 +30,7 @@ spec:
 
 
 def test_all_faults_of_all_files_come_in_one_answer() -> None:
-    parsed = model.parse(
-        [("a.yaml", ROUTE), ("b.yaml", "kind: Foo\nmetadata: {name: a}\n"), ("c.yaml", "a: [\n")]
-    )
+    parsed = parse([("a.yaml", ROUTE), ("b.yaml", "kind: Foo\nmetadata: {name: a}\n"), ("c.yaml", "a: [\n")])
     places = [(f.file, f.line, f.path) for f in parsed.faults]
     assert places == [
         ("a.yaml", 3, "metadata.name"),
@@ -59,7 +60,7 @@ def test_all_faults_of_all_files_come_in_one_answer() -> None:
     ],
 )
 def test_hostile_yaml_is_told(text: str, words: str) -> None:
-    parsed = model.parse([("f.yaml", text)])
+    parsed = parse([("f.yaml", text)])
     assert parsed.faults and not parsed.documents
     assert words in " ".join(str(f) for f in parsed.faults)
 
@@ -67,15 +68,15 @@ def test_hostile_yaml_is_told(text: str, words: str) -> None:
 def test_a_billion_laughs_are_refused_quickly() -> None:
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
     lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    assert model.parse([("f.yaml", "\n".join(lines))]).faults
+    assert parse([("f.yaml", "\n".join(lines))]).faults
 
 
 @given(st.text(max_size=300))
 def test_no_text_crashes_the_parser(text: str) -> None:
-    model.parse([("f.yaml", text)])
+    parse([("f.yaml", text)])
 
 
-KINDS = st.sampled_from(sorted(model.KINDS))
+ANY_KIND = st.sampled_from(sorted(KINDS))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -83,11 +84,11 @@ VALUES = st.recursive(
 )
 
 
-@given(KINDS, VALUES)
+@given(ANY_KIND, VALUES)
 def test_no_spec_crashes_the_parser(kind: str, spec: object) -> None:
-    version = model.KINDS[kind].api_versions[0]
+    version = KINDS[kind].api_versions[0]
     text = json.dumps({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, "spec": spec})
-    parsed = model.parse([("f.yaml", text)])
+    parsed = parse([("f.yaml", text)])
     assert all(fault.line and fault.cure for fault in parsed.faults)
 
 
@@ -101,9 +102,9 @@ def test_faults_between_documents() -> None:
         policy.format("d", "z", "timeouts: {request: 2s}"),
         policy.format("d", "w", "timeouts: {request: 2s}"),
     ]
-    parsed = model.parse([(f"{n}.yaml", text) for n, text in enumerate(texts)])
+    parsed = parse([(f"{n}.yaml", text) for n, text in enumerate(texts)])
     assert parsed.faults == ()
-    found = {(f.file, f.path) for f in model.check(parsed.documents)}
+    found = {(f.file, f.path) for f in check(parsed.documents)}
     assert found == {
         ("0.yaml", "spec.fallback[0].service"),
         ("1.yaml", "spec.fallback[0].service"),
@@ -114,11 +115,11 @@ def test_faults_between_documents() -> None:
 
 def test_secrets_are_not_repeated_in_faults() -> None:
     text = "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\ndata: {tls.key: {a: c2VjcmV0}}\n"
-    assert "c2VjcmV0" not in " ".join(str(f) for f in model.parse([("f.yaml", text)]).faults)
+    assert "c2VjcmV0" not in " ".join(str(f) for f in parse([("f.yaml", text)]).faults)
 
 
 def test_the_json_schema_takes_what_the_parser_takes() -> None:
-    schema = model.json_schema()
+    schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     root = Path(__file__).resolve().parents[2]

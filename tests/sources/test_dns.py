@@ -14,7 +14,7 @@ import dns.rrset
 import pytest
 
 from ripstop.ids import ServiceId
-from ripstop.model import DnsName
+from ripstop.model.resolve.endpoints import DnsName
 from ripstop.model.workload import Endpoint
 from ripstop.sources import dns as source
 

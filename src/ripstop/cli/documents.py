@@ -73,9 +73,9 @@ def delete(
       ripstop delete HTTPRoute reviews
       ripstop delete -f routes.yaml
     """
-    from ripstop import model
     from ripstop.cli.apply import WAIT_S, finish
     from ripstop.errors import InvalidDocuments, RipstopError
+    from ripstop.model.parse import parse
 
     keys: list[tuple[str, str, str]] = []
     if what:
@@ -83,7 +83,7 @@ def delete(
             raise RipstopError("name a kind and a name", cure="ripstop delete HTTPRoute reviews")
         keys.append((what[0], namespace, what[1]))
     if file:
-        parsed = model.parse(read(file))
+        parsed = parse(read(file))
         if parsed.faults:
             raise InvalidDocuments(parsed.faults)
         keys += [d.key for d in parsed.documents]
@@ -128,10 +128,11 @@ def check(files: FilesArgument, json: JsonOption = False) -> None:
     """
     from dataclasses import asdict
 
-    from ripstop import model
+    from ripstop.model.check import check
+    from ripstop.model.parse import parse
 
-    parsed = model.parse(read(files))
-    faults = (*parsed.faults, *model.check(parsed.documents))
+    parsed = parse(read(files))
+    faults = (*parsed.faults, *check(parsed.documents))
     if json:
         show_json({"documents": [d.title for d in parsed.documents], "faults": [asdict(f) for f in faults]})
     else:

@@ -86,7 +86,7 @@ def _documents(client: ControlClient, kind: str, namespace: str, name: str, *, j
 
 def _kind(text: str) -> str:
     """``httproutes`` is ``HTTPRoute``."""
-    from ripstop.model import KINDS
+    from ripstop.model.document import KINDS
 
     for kind in KINDS:
         plural = kind.lower()[:-1] + "ies" if kind.endswith("y") else kind.lower() + "s"

@@ -20,6 +20,6 @@ def schema() -> None:
       ripstop schema > ripstop.schema.json
       (and in a YAML file: # yaml-language-server: $schema=ripstop.schema.json)
     """
-    from ripstop.model import json_schema
+    from ripstop.model.schema import json_schema
 
     show_json(json_schema())

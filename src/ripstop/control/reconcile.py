@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ripstop import model
 from ripstop.ids import NodeId
-from ripstop.model import Document
+from ripstop.model.document import Document
+from ripstop.model.resolve import resolve, resolve_endpoints
 from ripstop.model.topology import Topology
 from ripstop.model.workload import Endpoint, Registration
 
@@ -116,7 +116,7 @@ class Reconciler:
         return self._deadlines.get(node)
 
     def _resolve_all(self) -> Topology:
-        return model.resolve(
+        return resolve(
             self.documents,
             tuple(self.registrations.values()),
             self.looked_up,
@@ -126,7 +126,7 @@ class Reconciler:
         )
 
     def _resolve_endpoints(self) -> Topology:
-        return model.resolve_endpoints(
+        return resolve_endpoints(
             self.topology,
             dict(self.registrations),
             self.looked_up,

@@ -18,7 +18,7 @@ from typing import Any
 
 from ripstop.errors import RipstopError
 from ripstop.ids import NodeId
-from ripstop.model import registration_from_json, registration_to_json
+from ripstop.model.registration_json import registration_of_ours, registration_to_json
 from ripstop.model.workload import Health, Registration
 from ripstop.proxy.control_client import Place
 from ripstop.proxy.sds import Svid
@@ -130,7 +130,7 @@ def _to_json(kept: Kept) -> dict[str, Any]:
 def _from_json(value: Any) -> Kept:
     place, svid = value["place"], value["svid"]
     return Kept(
-        registration=registration_from_json(value["registration"]),
+        registration=registration_of_ours(value["registration"]),
         place=Place(
             socket=Path(place["socket"]) if place["socket"] else None,
             url=str(place["url"]),

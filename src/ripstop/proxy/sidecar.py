@@ -19,7 +19,7 @@ import structlog
 from ripstop.errors import Refused, RipstopError, Unavailable
 from ripstop.identity import certificate_request, new_key
 from ripstop.ids import NodeId
-from ripstop.model import registration_to_json
+from ripstop.model.registration_json import registration_to_json
 from ripstop.model.workload import DataPlaneKind, Health, Registration
 from ripstop.proxy.bootstrap import BootstrapSettings, bootstrap
 from ripstop.proxy.control_client import ControlClient, Place

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import structlog
 
-from ripstop import model
 from ripstop.errors import Conflict, Fault, InvalidDocuments, NotFound, RipstopError
-from ripstop.model import Document
+from ripstop.model.check import check
+from ripstop.model.document import Document
+from ripstop.model.parse import parse
 from ripstop.server.plane import Plane
 from ripstop.sources.directory import Files, follow
 from ripstop.storage import StoredDocument
@@ -82,10 +83,10 @@ class DocumentKeeper:
 
     def check(self, files: Iterable[tuple[str, str]]) -> tuple[tuple[Document, ...], tuple[Fault, ...]]:
         """(documents, faults) of files, together with what is there already."""
-        parsed = model.parse(files)
+        parsed = parse(files)
         fresh = {document.key for document in parsed.documents}
         others = [document for key, document in self._current.items() if key not in fresh]
-        faults = [*parsed.faults, *model.check([*others, *parsed.documents])]
+        faults = [*parsed.faults, *check([*others, *parsed.documents])]
         return parsed.documents, tuple(sorted(faults, key=lambda f: (f.file, f.line, f.path)))
 
     def difference(self, files: Iterable[tuple[str, str]]) -> list[Difference]:
@@ -144,7 +145,7 @@ class DocumentKeeper:
                         f"{document.title} follows {document.file}", cure="remove it from that file"
                     )
             remaining = [d for d in self.current if d not in found]
-            faults = model.check(remaining)
+            faults = check(remaining)
             if faults:
                 raise InvalidDocuments(faults)
             return await self._change((), tuple(d.key for d in found), actor)
@@ -229,7 +230,7 @@ class DocumentKeeper:
 
     def _check_directory(self, files: Files) -> tuple[tuple[Document, ...], tuple[Fault, ...]]:
         """The directory as a whole, with what the API put beside it; what follows the directory and is gone counts not."""
-        parsed = model.parse(files.texts)
+        parsed = parse(files.texts)
         here = {document.key for document in parsed.documents}
         beside = [d for d in self.current if not self._follows_directory(d) and d.key not in here]
         unreadable = [
@@ -242,7 +243,7 @@ class DocumentKeeper:
             )
             for file, why in files.unreadable
         ]
-        found = [*unreadable, *parsed.faults, *model.check([*beside, *parsed.documents])]
+        found = [*unreadable, *parsed.faults, *check([*beside, *parsed.documents])]
         return parsed.documents, tuple(sorted(found, key=lambda f: (f.file, f.line, f.path)))
 
 
@@ -271,10 +272,10 @@ def _stored(document: Document) -> StoredDocument:
 
 def _read_stored(item: StoredDocument) -> tuple[Document | None, tuple[Fault, ...]]:
     """Read a stored document with the line numbers of the file that it came from."""
-    parsed = model.parse([(item.file, item.text)])
+    parsed = parse([(item.file, item.text)])
     if parsed.faults or not parsed.documents:
         return None, parsed.faults
     offset = item.line - parsed.documents[0].line
     if offset > 0:
-        parsed = model.parse([(item.file, "\n" * offset + item.text)])
+        parsed = parse([(item.file, "\n" * offset + item.text)])
     return replace(parsed.documents[0], text=item.text, line=item.line, created_at=item.created_at), ()

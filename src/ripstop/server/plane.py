@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from ripstop import model
 from ripstop.clock import Clock
 from ripstop.compiler import Compiler
 from ripstop.control.fleet import Fleet, Rollout
@@ -29,6 +28,8 @@ from ripstop.control.reconcile import (
 from ripstop.control.rollout import Difference
 from ripstop.identity import CertificateAuthority
 from ripstop.ids import NodeId
+from ripstop.model.document import Document
+from ripstop.model.registration_check import registration_from_bytes, registration_to_bytes
 from ripstop.model.topology import Topology
 from ripstop.model.workload import Endpoint, Health, NodeKind, Registration
 from ripstop.observe import ControlMetrics, Signals
@@ -75,7 +76,7 @@ class Plane:
         self.fleet, self.signals, self.metrics = Fleet(), Signals(), ControlMetrics()
         self.reconciler = Reconciler(trust_domain=authority.trust_domain, generation=store.generation())
         self.compiler = Compiler()
-        self.on_documents: list[Callable[[tuple[model.Document, ...]], None]] = []
+        self.on_documents: list[Callable[[tuple[Document, ...]], None]] = []
         self.documents_lock = asyncio.Lock()
         self._watches: dict[NodeId, set[Watch]] = {}
         self._progress = asyncio.Condition()
@@ -93,12 +94,12 @@ class Plane:
 
     # --- start ---
 
-    async def load(self, documents: tuple[model.Document, ...]) -> None:
+    async def load(self, documents: tuple[Document, ...]) -> None:
         """Take over what the store kept. Registrations get a fresh lease: their agents may not have noticed."""
         kept = await asyncio.to_thread(self.store.registrations)
         now = self.clock.monotonic()
         for text in kept:
-            self.reconciler.step(Registered(model.registration_from_bytes(text), now))
+            self.reconciler.step(Registered(registration_from_bytes(text), now))
         self.set_documents(documents)
 
     async def keep_leases(self) -> None:
@@ -112,7 +113,7 @@ class Plane:
 
     # --- documents ---
 
-    def set_documents(self, documents: tuple[model.Document, ...]) -> int:
+    def set_documents(self, documents: tuple[Document, ...]) -> int:
         """Make these (sound and durable) documents the current ones; the generation that has them."""
         self.reconciler.step(DocumentsChanged(documents))
         for tell in self.on_documents:
@@ -129,7 +130,7 @@ class Plane:
         """Take or renew a registration; the generation that has it. Durable when this returns."""
         effect = self.reconciler.step(Registered(registration, self.clock.monotonic()))
         if effect.stored:
-            items = {str(r.node): model.registration_to_bytes(r) for r in effect.stored}
+            items = {str(r.node): registration_to_bytes(r) for r in effect.stored}
             await asyncio.to_thread(self.store.put_registrations, items)
         self._settle(effect)
         return self.topology.generation + (1 if effect.is_changed else 0)

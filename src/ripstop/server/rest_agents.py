@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ripstop import model
 from ripstop.errors import Conflict, Refused
 from ripstop.identity import Issued, secret_hash
 from ripstop.ids import CONTROL_PLANE, NodeId, ServiceId, SpiffeId, is_label
+from ripstop.model.registration_check import registration_from_json
 from ripstop.observe import Report
 from ripstop.server.rest import Services
 from ripstop.storage import IssuedCertificate, JoinToken
@@ -62,7 +62,7 @@ def router(services: Services) -> APIRouter:
     ) -> dict[str, Any]:
         node = NodeId(namespace, service, instance)
         access.agent(request, node.service_id)
-        registration = model.registration_from_json(body)
+        registration = registration_from_json(body)
         if registration.node != node:
             raise Conflict(f"the registration is of {registration.node}, the address of {node}")
         generation = await plane.register(registration)

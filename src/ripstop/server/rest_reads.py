@@ -13,7 +13,8 @@ from ripstop import __version__
 from ripstop.control.fleet import NodeState
 from ripstop.errors import NotFound
 from ripstop.ids import USER_AGENT, NodeId, ServiceId
-from ripstop.model import Document, registration_to_json
+from ripstop.model.document import Document
+from ripstop.model.registration_json import registration_to_json
 from ripstop.model.topology import Service
 from ripstop.model.workload import DataPlaneKind, Registration
 from ripstop.server.rest import Services

@@ -11,7 +11,7 @@ import dns.rdatatype
 import structlog
 
 from ripstop.clock import Clock
-from ripstop.model import DnsName
+from ripstop.model.resolve.endpoints import DnsName
 from ripstop.model.workload import Endpoint
 
 TTL_MIN_S, TTL_MAX_S, RETRY_S, LOOK_UP_S = 1.0, 300.0, 5.0, 5.0
