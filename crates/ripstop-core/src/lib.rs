@@ -3,6 +3,7 @@
 pub mod ads;
 pub mod authorization;
 pub mod balance;
+pub mod decision;
 pub mod decode;
 pub mod http;
 pub mod http1;

@@ -122,7 +122,7 @@ fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x7f
 }
 
-fn string(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     escape(text, out);
     out.push(b'"');
@@ -160,7 +160,7 @@ fn escape_char(c: char, out: &mut Vec<u8>) {
 }
 
 /// Integers have no point; what JSON cannot say is null.
-fn number(value: f64, out: &mut Vec<u8>) {
+pub(crate) fn number(value: f64, out: &mut Vec<u8>) {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let _ = match value {
         value if !value.is_finite() => out.write_all(b"null"),
@@ -199,7 +199,7 @@ pub(super) fn metadata_fields<'a>(
 }
 
 /// Write dynamic metadata as an object; keys are sorted.
-pub(super) fn told_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a Told)>, out: &mut Vec<u8>) {
+pub(crate) fn told_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a Told)>, out: &mut Vec<u8>) {
     let write = |value: &Told, out: &mut Vec<u8>| match value {
         Told::Word(word) => string(word.as_bytes(), out),
         Told::Value(value) => metadata(value, out),

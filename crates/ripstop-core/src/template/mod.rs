@@ -1,7 +1,7 @@
 //! Templates with operators (`%REQ(:METHOD)%`), log lines, log filters and the mapping of local replies.
 mod civil;
 mod filter;
-mod json;
+pub(crate) mod json;
 mod reply;
 #[cfg(test)]
 mod tests;

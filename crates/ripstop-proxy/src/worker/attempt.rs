@@ -35,6 +35,24 @@ pub(crate) enum Failure {
     Protocol(&'static str),
 }
 
+impl Failure {
+    /// In two words, for whoever asks why.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Failure::NoCluster => "no cluster",
+            Failure::NoHost => "no endpoint",
+            Failure::Dropped => "dropped",
+            Failure::Overflow => "breaker open",
+            Failure::Connect(_) => "not connected",
+            Failure::Refused => "stream refused",
+            Failure::Reset => "reset",
+            Failure::Terminated => "connection ended",
+            Failure::TryTimeout => "try timed out",
+            Failure::Protocol(why) => why,
+        }
+    }
+}
+
 impl Exchange {
     /// Whose breaker limits hold.
     pub(crate) fn class(&self) -> Class {
@@ -160,6 +178,7 @@ impl Worker {
     /// An attempt brought no answer: tell the endpoint's judges, then retry, fall back, or answer so.
     pub(crate) fn attempt_failed(&mut self, key: Key, ex: &mut Exchange, failure: Failure) {
         self.judge_failure(ex, &failure);
+        self.note_attempt(ex, failure.name(), 0);
         self.abort_upstream(ex, Code::CANCEL);
         self.end_attempt(ex);
         if ex.kind == Kind::Mirror {

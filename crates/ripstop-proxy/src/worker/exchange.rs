@@ -115,6 +115,8 @@ pub(crate) struct Exchange {
     pub host: Option<Arc<Host>>,
     pub host_text: String,
     pub tried: Vec<Arc<Host>>,
+    /// Attempts that were followed by another, or by none.
+    pub history: Vec<super::decisions::Past>,
     pub upstream_tls: Option<Arc<TlsInfo>>,
     pub upstream_version: Option<Version>,
     pub retry: Option<Arc<RetryPolicy>>,
@@ -210,6 +212,7 @@ impl Exchange {
             host: None,
             host_text: String::new(),
             tried: Vec::new(),
+            history: Vec::new(),
             upstream_tls: None,
             upstream_version: None,
             retry: None,
@@ -280,6 +283,7 @@ impl Exchange {
         std::mem::swap(&mut fresh.response, &mut self.response);
         std::mem::swap(&mut fresh.trailers, &mut self.trailers);
         std::mem::swap(&mut fresh.tried, &mut self.tried);
+        std::mem::swap(&mut fresh.history, &mut self.history);
         std::mem::swap(&mut fresh.failure, &mut self.failure);
         std::mem::swap(&mut fresh.host_text, &mut self.host_text);
         std::mem::swap(&mut fresh.dynamic.0, &mut self.dynamic.0);
@@ -290,6 +294,7 @@ impl Exchange {
         fresh.response.clear();
         fresh.trailers.clear();
         fresh.tried.clear();
+        fresh.history.clear();
         fresh.failure.clear();
         fresh.host_text.clear();
         fresh.dynamic.0.clear();

@@ -23,6 +23,13 @@ enum Verdict {
     Stop,
 }
 
+/// A bucket that this worker has asked for.
+pub(super) struct KnownBucket {
+    pub key: u64,
+    pub bucket: Arc<Bucket>,
+    pub used: Time,
+}
+
 impl Worker {
     /// Run the filters from `first` on, then the route's action.
     pub(crate) fn run_filters(&mut self, key: Key, ex: &mut Exchange, first: usize) {
@@ -191,11 +198,13 @@ impl Worker {
 
     /// The bucket of a limit, shared by all workers; asked for once.
     fn bucket_of(&mut self, limit: &LocalRateLimit) -> Option<Arc<Bucket>> {
-        if let Some((_, bucket)) = self.known_buckets.iter().find(|(key, _)| *key == limit.key) {
-            return Some(bucket.clone());
+        let now = self.now;
+        if let Some(known) = self.known_buckets.iter_mut().find(|known| known.key == limit.key) {
+            known.used = now;
+            return Some(known.bucket.clone());
         }
-        let bucket = self.buckets.get(limit, self.now)?;
-        self.known_buckets.push((limit.key, bucket.clone()));
+        let bucket = self.buckets.get(limit, now)?;
+        self.known_buckets.push(KnownBucket { key: limit.key, bucket: bucket.clone(), used: now });
         Some(bucket)
     }
 

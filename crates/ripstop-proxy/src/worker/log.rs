@@ -179,10 +179,11 @@ impl Worker {
         for log in logs {
             self.log_to(log, ex);
         }
+        self.keep_decision(ex);
     }
 
     /// The cluster that an exchange went to, or would have gone to by its route.
-    fn cluster_of_record(&self, ex: &Exchange) -> Option<Arc<Cluster>> {
+    pub(super) fn cluster_of_record(&self, ex: &Exchange) -> Option<Arc<Cluster>> {
         let key = ex.cluster.or_else(|| {
             let name = self.cluster_name(ex).filter(|_| ex.kind != Kind::Tcp)?;
             self.cluster_names.get(&name).copied()
@@ -222,7 +223,7 @@ impl Worker {
     }
 }
 
-fn record_of<'a>(
+pub(super) fn record_of<'a>(
     ex: &'a Exchange,
     now: Time,
     no_connection: &'a ConnectionInfo,

@@ -7,6 +7,7 @@ mod attempt;
 mod cluster;
 mod connection;
 mod deadlines;
+pub mod decisions;
 mod drain;
 mod exchange;
 mod filters;
@@ -47,6 +48,8 @@ use timer::{Timed, Wheel};
 /// The largest read.
 pub(crate) const INPUT_SIZE: usize = 256 * 1024;
 const LISTENER: usize = 1 << 63;
+/// A rate limit that nothing asked for so long may begin anew.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 const WAKER: Token = Token(usize::MAX);
 const EVENTS_PER_TURN: usize = 512;
 
@@ -102,7 +105,7 @@ pub(crate) struct Worker {
     mirrors: Vec<(u64, Key)>,
     response_limits: ripstop_core::http1::Limits,
     no_connection: ripstop_core::record::ConnectionInfo,
-    known_buckets: Vec<(u64, Arc<ripstop_core::policies::rate_limit::Bucket>)>,
+    known_buckets: Vec<filters::KnownBucket>,
     connection_ids: u64,
     stream_ids: u64,
     downstream_connections: usize,
@@ -327,9 +330,12 @@ impl Worker {
         }
     }
 
+    /// Take new configuration. Buckets of limits that changed are forgotten once they would be full again anyhow.
     fn take_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         let secrets_changed = !same_secrets(&self.snapshot, &snapshot);
         self.snapshot = snapshot;
+        let now = self.now;
+        self.known_buckets.retain(|known| now.since(known.used) < FORGOTTEN_AFTER);
         self.update_clusters(secrets_changed);
         if secrets_changed {
             self.refresh_listeners();

@@ -66,6 +66,7 @@ impl Worker {
 
     /// Do without the body of an answer.
     fn leave_answer(&mut self, ex: &mut Exchange, end: bool) {
+        self.note_attempt(ex, "", ex.response.status);
         if !end {
             self.abort_upstream(ex, ripstop_core::http2::Code::CANCEL);
         }

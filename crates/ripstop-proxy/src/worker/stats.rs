@@ -45,6 +45,11 @@ impl Stats {
         }
     }
 
+    /// The ring of decisions, shared with the control thread.
+    pub fn decisions(&self) -> &super::decisions::Decisions {
+        self.shard.decisions()
+    }
+
     pub fn cluster(&mut self, name: &str) -> ClusterId {
         self.shard.cluster_id(name)
     }

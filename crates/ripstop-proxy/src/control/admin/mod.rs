@@ -1,5 +1,6 @@
 //! The admin interface: Envoy's paths and forms, as far as something here stands behind them.
 mod clusters;
+mod decisions;
 mod dump;
 mod http;
 mod query;
@@ -21,6 +22,7 @@ const JSON: &str = "application/json";
 const HELP: &str = "\
 /clusters: endpoints and how they fare
 /config_dump: names and versions of resources
+/decisions: why requests went where they went, JSON lines; ?id=REQUEST-ID &after=CURSOR &limit=N
 /drain_listeners (POST): close what is listened on; ?inboundonly &graceful &skip_exit
 /listeners: names and addresses
 /memory: what the process takes
@@ -69,6 +71,7 @@ impl Plane {
             "/stats" => self.stats(query, query.get("format") == Some("prometheus")),
             "/stats/prometheus" => self.stats(query, true),
             "/clusters" => Reply::text(clusters::text(self)),
+            "/decisions" => decisions::decisions(self, query),
             "/listeners" => Reply::text(self.listeners_text()),
             "/config_dump" => Reply::json(dump::config_dump(self)),
             "/server_info" => Reply::json(dump::server_info(self)),

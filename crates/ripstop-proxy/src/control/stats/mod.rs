@@ -37,6 +37,8 @@ pub struct WorkerStats {
     rbac: Scopes<Block<RbacStat>>,
     rate_limits: Scopes<Block<RateLimitStat>>,
     mesh: MeshShared,
+    /// What was decided of exchanges.
+    pub decisions: crate::worker::decisions::Decisions,
 }
 
 /// Blocks by name; locked when configuration changes and when statistics are read, never on the request path.
@@ -138,6 +140,11 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// The ring of decisions.
+    pub fn decisions(&self) -> &crate::worker::decisions::Decisions {
+        &self.shared.decisions
+    }
+
     /// The only writer of `shared`.
     pub fn new(shared: Arc<WorkerStats>) -> Shard {
         Shard {
