@@ -42,6 +42,28 @@ flags! {
     DOWNSTREAM_REMOTE_RESET = 27, "DR", "DownstreamRemoteReset";
 }
 
+/// Response flags and what Envoy calls them in `Proxy-Status`, in the order in which it looks.
+const ERRORS: &[(Flags, &str)] = &[
+    (Flags::FAILED_LOCAL_HEALTH_CHECK, "destination_unavailable"),
+    (Flags::NO_HEALTHY_UPSTREAM, "destination_unavailable"),
+    (Flags::UPSTREAM_REQUEST_TIMEOUT, "http_response_timeout"),
+    (Flags::DURATION_TIMEOUT, "connection_timeout"),
+    (Flags::LOCAL_RESET, "connection_timeout"),
+    (Flags::UPSTREAM_REMOTE_RESET, "connection_terminated"),
+    (Flags::UPSTREAM_CONNECTION_FAILURE, "connection_refused"),
+    (Flags::UPSTREAM_CONNECTION_TERMINATION, "connection_terminated"),
+    (Flags::UPSTREAM_OVERFLOW, "connection_limit_reached"),
+    (Flags::NO_ROUTE_FOUND, "destination_not_found"),
+    (Flags::RATE_LIMITED, "connection_limit_reached"),
+    (Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED, "destination_unavailable"),
+    (Flags::STREAM_IDLE_TIMEOUT, "http_response_timeout"),
+    (Flags::DOWNSTREAM_PROTOCOL_ERROR, "http_request_error"),
+    (Flags::UPSTREAM_MAX_STREAM_DURATION, "http_response_timeout"),
+    (Flags::NO_FILTER_CONFIG, "proxy_configuration_error"),
+    (Flags::UPSTREAM_PROTOCOL_ERROR, "http_protocol_error"),
+    (Flags::NO_CLUSTER_FOUND, "destination_unavailable"),
+];
+
 impl Flags {
     /// No flag.
     pub const NONE: Flags = Flags(0);
@@ -69,6 +91,11 @@ impl Flags {
     /// The long names.
     pub fn long_names(self) -> impl Iterator<Item = &'static str> {
         TABLE.iter().filter(move |(flag, ..)| self.has(*flag)).map(|(.., long)| *long)
+    }
+
+    /// The error type of RFC 9209, section 2.3, as Envoy picks it: by the first flag that has one.
+    pub fn proxy_error(self) -> Option<&'static str> {
+        ERRORS.iter().find(|(flag, _)| self.has(*flag)).map(|(_, error)| *error)
     }
 
     /// The flag of a short name.

@@ -72,11 +72,21 @@ def _manager(manager: Manager) -> pb.Message:
         server_header_transformation=pb.HttpConnectionManager.PASS_THROUGH,
         normalize_path=pb.BoolValue(value=True),
         preserve_external_request_id=True,
+        # Who is told of an error can ask about it: `ripstop explain ID`.
+        always_set_request_id_in_response=manager.direction != "inbound",
+        proxy_status_config=_proxy_status(manager),
         # An invalid message resets its own stream, not the shared HTTP/2 connection of all callers.
         stream_error_on_invalid_http_message=pb.BoolValue(value=True),
     )
     _addresses(made, manager)
     return made
+
+
+def _proxy_status(manager: Manager) -> pb.Message:
+    """What went wrong, and at which proxy (RFC 9209); strangers are not told details."""
+    return pb.HttpConnectionManager.ProxyStatusConfig(
+        literal_proxy_name=f"ripstop-{manager.direction}", remove_details=manager.is_edge
+    )
 
 
 def _upgrades(manager: Manager) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ use super::reader::{Reader, type_name};
 use super::route::header_value;
 use super::virtual_host;
 use crate::snapshot::{
-    ClientCertDetails, Codec, EscapedSlashes, ForwardClientCert, HttpManager, RouteSource, ServerHeader,
+    ClientCertDetails, Codec, EscapedSlashes, ForwardClientCert, HttpManager, ProxyStatus, RouteSource, ServerHeader,
 };
 use ripstop_xds::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use ripstop_xds::envoy::extensions::request_id::uuid::v3 as uuid;
@@ -90,7 +90,7 @@ pub(super) fn manager(reader: &mut Reader, config: hcm::HttpConnectionManager) -
         forward_client_cert_matcher,
         path_normalization_options
     );
-    refuse!(reader, represent_ipv4_remote_address_as_ipv4_mapped_ipv6, proxy_status_config);
+    refuse!(reader, represent_ipv4_remote_address_as_ipv4_mapped_ipv6);
     refuse!(reader, typed_header_validation_config, append_x_forwarded_port, append_local_overload);
     ignore!("dynamic metadata of PROXY protocol, which nothing reads", add_proxy_protocol_connection_state);
     reader.text("stat_prefix", &stat_prefix);
@@ -136,6 +136,7 @@ pub(super) fn manager(reader: &mut Reader, config: hcm::HttpConnectionManager) -
         use_remote_address: use_remote_address.unwrap_or(false),
         skip_xff_append,
         via: String::from_utf8_lossy(&via).into_owned(),
+        proxy_status: proxy_status(reader, proxy_status_config, &server_name),
         server_name: String::from_utf8_lossy(&server_name).into_owned(),
         server_header: server_header(reader, server_header_transformation),
         normalize_path: normalize_path.unwrap_or(false),
@@ -152,6 +153,34 @@ pub(super) fn manager(reader: &mut Reader, config: hcm::HttpConnectionManager) -
         internal_cidrs: internal_cidrs(reader, internal_address_config),
         stat_prefix: stat_prefix.into(),
         routes: routes?,
+    })
+}
+
+/// Connection termination details are of network filters, which end no HTTP exchange here: told or not is one.
+fn proxy_status(
+    reader: &mut Reader,
+    config: Option<hcm::http_connection_manager::ProxyStatusConfig>,
+    server_name: &[u8],
+) -> Option<ProxyStatus> {
+    use hcm::http_connection_manager::proxy_status_config::ProxyName;
+    let hcm::http_connection_manager::ProxyStatusConfig {
+        remove_details,
+        remove_connection_termination_details: _,
+        remove_response_flags,
+        set_recommended_response_code,
+        proxy_name,
+    } = config?;
+    reader.at("proxy_status_config", |reader| {
+        refuse!(reader, set_recommended_response_code);
+        let name = match proxy_name {
+            Some(ProxyName::LiteralProxyName(name)) => name.into(),
+            Some(ProxyName::UseNodeId(uses)) => {
+                reader.refuse("use_node_id", &uses);
+                Box::default()
+            }
+            None => String::from_utf8_lossy(server_name).into(),
+        };
+        Some(ProxyStatus { name, tells_details: !remove_details, tells_flags: !remove_response_flags })
     })
 }
 

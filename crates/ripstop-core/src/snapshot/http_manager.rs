@@ -2,6 +2,17 @@
 use super::*;
 use std::time::Duration;
 
+/// How errors are told (RFC 9209).
+#[derive(Clone, Debug)]
+pub struct ProxyStatus {
+    /// Who tells.
+    pub name: Box<str>,
+    /// `details` are told.
+    pub tells_details: bool,
+    /// Response flags are among them.
+    pub tells_flags: bool,
+}
+
 /// How HTTP on a connection is read, routed, filtered, logged.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -32,6 +43,8 @@ pub struct HttpManager {
     pub use_remote_address: bool,
     pub skip_xff_append: bool,
     pub via: String,
+    /// `proxy_status_config`
+    pub proxy_status: Option<ProxyStatus>,
     /// `server_name`; Envoy's default is `envoy`.
     pub server_name: String,
     pub server_header: ServerHeader,

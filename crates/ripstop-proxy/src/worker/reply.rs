@@ -4,11 +4,11 @@ use super::connection::{Close, Machine};
 use super::exchange::{Exchange, Kind, Phase, Side};
 use super::http2::content_length;
 use super::slots::Key;
-use ripstop_core::http::{BodyLength, HeaderId, ResponseHead, Version};
+use ripstop_core::http::{BodyLength, HeaderId, Headers, ResponseHead, Version};
 use ripstop_core::http1;
 use ripstop_core::http2::Code;
 use ripstop_core::outcome::Flags;
-use ripstop_core::snapshot::ServerHeader;
+use ripstop_core::snapshot::{ProxyStatus, ServerHeader};
 use ripstop_core::template::map_reply;
 
 impl Worker {
@@ -232,6 +232,12 @@ impl Worker {
         {
             headers.set(HeaderId::XRequestId, id);
         }
+        if let Some(config) = &manager.proxy_status
+            && let Some(error) = ex.flags.proxy_error()
+        {
+            let details = if ex.details_text.is_empty() { ex.details } else { &ex.details_text };
+            tell_status(headers, config, error, details, ex.flags);
+        }
     }
 
     /// An answer that has begun cannot be ended well: the stream is reset, or the connection closed.
@@ -341,4 +347,24 @@ fn percent_encode(text: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// `Proxy-Status` (RFC 9209), behind what proxies before us told, in Envoy's form.
+fn tell_status(headers: &mut Headers, config: &ProxyStatus, error: &str, details: &str, flags: Flags) {
+    let mut text = headers.get(HeaderId::ProxyStatus).map(<[u8]>::to_vec).unwrap_or_default();
+    if !text.is_empty() {
+        text.extend_from_slice(b", ");
+    }
+    text.extend_from_slice(config.name.as_bytes());
+    text.extend_from_slice(b"; error=");
+    text.extend_from_slice(error.as_bytes());
+    if config.tells_details && !details.is_empty() {
+        text.extend_from_slice(b"; details=\"");
+        text.extend(details.bytes().filter(|byte| !matches!(byte, b'"' | b'\\')));
+        if config.tells_flags {
+            text.extend_from_slice(format!("; {flags}").as_bytes());
+        }
+        text.push(b'"');
+    }
+    headers.set(HeaderId::ProxyStatus, &text);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..case import Cluster, Stage, case, http_filter, request, to
-from ..upstreams import Script, answer
+from ..upstreams import Refused, Script, answer, then_reset
 
 
 def says(text: str, **match: Any) -> dict[str, Any]:
@@ -342,6 +342,33 @@ async def forwarded_fields_and_ids_of_a_request_inside(s: Stage) -> None:
 @case(manager={"use_remote_address": True, "via": "mesh", "always_set_request_id_in_response": True})
 async def forwarded_fields_and_ids_of_a_request_from_outside(s: Stage) -> None:
     await s.send(b"GET / HTTP/1.1\r\nhost: a\r\n" + FORWARDED + b"x-request-id: mine\r\n\r\n")
+    await s.ask("/")
+
+
+TELLING = {"proxy_status_config": {"literal_proxy_name": "here"}, "always_set_request_id_in_response": True}
+
+
+@case(
+    manager=TELLING,
+    routes=[to("@empty", "/empty"), to("@refuses", "/refuses"), to(prefix="/up")],
+    clusters={
+        "up": Cluster(
+            [Script((answer(503, headers={"proxy-status": "there; error=dns_error"}), then_reset()))]
+        ),
+        "empty": Cluster([]),
+        "refuses": Cluster([Refused()]),
+    },
+)
+async def errors_are_told_by_proxy_status(s: Stage) -> None:
+    for path in ("/up", "/up", "/empty", "/refuses", "/none"):
+        await s.ask(path, x_request_id="mine")
+
+
+@case(
+    manager={"proxy_status_config": {"remove_details": True}, "server_name": "edge"},
+    clusters={"up": Cluster([])},
+)
+async def errors_are_told_without_details(s: Stage) -> None:
     await s.ask("/")
 
 

@@ -141,6 +141,7 @@ fn manager() -> HttpManager {
         use_remote_address: false,
         skip_xff_append: false,
         via: String::new(),
+        proxy_status: None,
         server_name: "envoy".into(),
         server_header: ServerHeader::Overwrite,
         normalize_path: true,
