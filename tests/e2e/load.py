@@ -11,8 +11,8 @@ import httpx
 
 
 class Load:
-    """Use as a context: `callers` threads call `url` by the proxy of an instance, each on connections of its own that it
-    keeps alive, until the end of the context."""
+    """Use as a context: `callers` threads call `url` by the proxy of an instance until the end of the context, GET and
+    POST by turns (which nobody may send twice), each on connections of its own that it keeps alive."""
 
     def __init__(self, url: str, outbound_port: int, *, callers: int = 3, pause_s: float = 0.002) -> None:
         self.url, self.outbound_port = url, outbound_port
@@ -38,15 +38,16 @@ class Load:
     def _call(self) -> None:
         with httpx.Client(proxy=f"http://127.0.0.1:{self.outbound_port}", timeout=20) as client:
             while not self._stop.is_set():
-                self._note(self._one(client))
-                time.sleep(self._pause_s)
+                for method in ("GET", "POST"):
+                    self._note(self._one(client, method))
+                    time.sleep(self._pause_s)
 
-    def _one(self, client: httpx.Client) -> str:
+    def _one(self, client: httpx.Client, method: str) -> str:
         try:
-            answer = client.get(self.url)
+            answer = client.request(method, self.url, content=b"x" if method == "POST" else None)
         except httpx.HTTPError as error:
-            return f"{type(error).__name__}: {error}"
-        return "" if answer.status_code == 200 else f"{answer.status_code}: {answer.text[:200]}"
+            return f"{method}: {type(error).__name__}: {error}"
+        return "" if answer.status_code == 200 else f"{method}: {answer.status_code}: {answer.text[:200]}"
 
     def _note(self, failure: str) -> None:
         with self._lock:

@@ -32,6 +32,8 @@ class DataPlane:
         self._program = PROGRAMS[kind]
         self._directory, self._files, self._access_log = directory, files, access_log
         self._process: asyncio.subprocess.Process | None = None
+        self._successor: asyncio.subprocess.Process | None = None
+        self._changing = asyncio.Lock()
         self.admin_socket = directory / "admin.sock"
         transport = httpx.AsyncHTTPTransport(uds=str(self.admin_socket))
         self._admin = httpx.AsyncClient(transport=transport, base_url="http://admin", timeout=5.0)
@@ -47,12 +49,15 @@ class DataPlane:
         Raises:
             Unavailable: its program is not here.
         """
-        command = self._program.command(self._files)
         with contextlib.suppress(FileNotFoundError):
             self.admin_socket.unlink()
+        self._process = await self._spawn()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        command = self._program.command(self._files)
         out = self._access_log.open("ab") if self._access_log else None
         with self.log_file.open("ab") as err:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out or asyncio.subprocess.DEVNULL,
@@ -62,6 +67,34 @@ class DataPlane:
             )
         if out:
             out.close()
+        return process
+
+    async def restart(self) -> None:
+        """Start another process, perhaps of a newer program, that takes over all sockets from this one once it is ready;
+        this one ends once its connections have, within the drain time. No call is lost.
+
+        Raises:
+            Unavailable: it cannot be done, or the new process did not become ready; the old one goes on.
+        """
+        async with self._changing:
+            old = self._process
+            if not self._program.hands_over or old is None or old.returncode is not None:
+                raise Unavailable(f"{self._program.name} cannot hand over", cure="use --data-plane native")
+            self._successor = new = await self._spawn()
+            ends = [asyncio.create_task(process.wait()) for process in (old, new)]
+            try:
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for end in ends:
+                    end.cancel()
+            if new.returncode is None:
+                self._process, self._successor = new, None
+                return
+            self._successor = None
+            raise Unavailable(
+                f"the new {self._program.name} ended with {new.returncode}, the old one goes on:\n{self.log_tail()}",
+                cure="see what its log says",
+            )
 
     async def wait_ready(self, ports: tuple[tuple[str, int], ...], timeout_s: float = READY_S) -> None:
         """Wait until it has its first configuration and listens on `ports`.
@@ -111,7 +144,11 @@ class DataPlane:
         delay = RESTART_FIRST_S
         while True:
             started = asyncio.get_running_loop().time()
+            process = self._process
             code = await self.wait()
+            async with self._changing:
+                if self._process is not process:
+                    continue  # another has taken over
             log.error("data_plane_died", program=self._program.name, code=code, log=self.log_tail())
             if asyncio.get_running_loop().time() - started > IS_STABLE_AFTER_S:
                 delay = RESTART_FIRST_S
@@ -122,8 +159,11 @@ class DataPlane:
     async def stop(self) -> None:
         """Ask it to end, then make it."""
         await self._admin.aclose()
-        process = self._process
-        if process is None or process.returncode is not None:
+        both = (self._process, self._successor)
+        await asyncio.gather(*(self._end(process) for process in both if process is not None))
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is not None:
             return
         process.terminate()
         try:

@@ -14,7 +14,7 @@ DRAIN_S = 5.0
 
 
 async def run_gateway(settings: SidecarSettings, ready: Callable[[Sidecar], None]) -> int:
-    """Run until SIGINT or SIGTERM; 0.
+    """Run until SIGINT or SIGTERM; 0. SIGHUP restarts the data plane by hand-over.
 
     Raises:
         RipstopError: the data plane cannot be had.
@@ -24,6 +24,7 @@ async def run_gateway(settings: SidecarSettings, ready: Callable[[Sidecar], None
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     sidecar = Sidecar(settings)
+    sidecar.restart_on(signal.SIGHUP)
     start = asyncio.create_task(sidecar.start())
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -40,10 +40,11 @@ def _built_in_checkout(package: Path) -> list[Path | None]:
 
 def _arguments(files: Files) -> list[str]:
     words = ["--config", str(files.bootstrap), *common_arguments()]
-    return [*words, "--snapshot", str(files.snapshot)] if files.snapshot else words
+    words += ["--snapshot", str(files.snapshot)] if files.snapshot else []
+    return words + (["--hand-over", str(files.hand_over)] if files.hand_over else [])
 
 
-NATIVE = Program(name=BINARY, find=find_native, arguments=_arguments)
+NATIVE = Program(name=BINARY, find=find_native, arguments=_arguments, hands_over=True)
 
 
 def proxy_command(bootstrap: Path, concurrency: int) -> list[str]:

@@ -17,10 +17,12 @@ PROGRAM_VARIABLES = ("RIPSTOP_PROXY", "RIPSTOP_ENVOY")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """The files of a sidecar's data plane. `snapshot` is where it keeps what it accepted; None: nowhere."""
+    """The files of a sidecar's data plane. `snapshot` is where it keeps what it accepted, `hand_over` the unix socket at
+    which a process takes over from the one before it; None: it does not."""
 
     bootstrap: Path
     snapshot: Path | None = None
+    hand_over: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Program:
     find: Callable[[], Path]
     arguments: Callable[[Files], list[str]]
     """Everything after the program's own path."""
+    hands_over: bool = False
+    """Whether a new process can take over from a running one."""
 
     def command(self, files: Files) -> list[str]:
         """The whole command of a sidecar or gateway.

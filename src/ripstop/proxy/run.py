@@ -22,6 +22,8 @@ PEERS_KNOW_S = 2.0
 DRAIN_S = 5.0
 PASSED_AT_ONCE = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT)
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+RESTARTS_DATA_PLANE = signal.SIGRTMIN + 1
+"""The signals that applications use are theirs."""
 COMMAND_NOT_FOUND, CANNOT_EXECUTE = 127, 126
 
 log = structlog.get_logger("ripstop.run")
@@ -46,6 +48,7 @@ async def run_command(settings: SidecarSettings, command: Command, ready: Callab
     for number in ENDING:
         loop.add_signal_handler(number, ending.put_nowait, number)
     sidecar = Sidecar(settings)
+    sidecar.restart_on(RESTARTS_DATA_PLANE)
     start = asyncio.create_task(sidecar.start())
     try:
         interrupted = asyncio.create_task(ending.get())

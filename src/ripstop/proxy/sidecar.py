@@ -89,6 +89,7 @@ class Sidecar:
         self.data_plane: DataPlane | None = None
         self.metrics_port = settings.metrics_port or free_port()
         self._memory = self._open_memory()
+        self._restart: asyncio.Task[None] | None = None
         self._is_control_plane_away = False
 
     @property
@@ -125,15 +126,33 @@ class Sidecar:
 
     async def stop(self) -> None:
         """The data plane dies last; what is in the private directory goes with it."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *filter(None, [self._restart])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self.data_plane is not None:
             await self.data_plane.stop()
         if self._sds is not None:
             await self._sds.stop()
         self._client.close()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def restart_on(self, number: int) -> None:
+        """A signal restarts the data plane by hand-over: after an upgrade of its program, say."""
+        asyncio.get_running_loop().add_signal_handler(number, self._ask_for_restart)
+
+    def _ask_for_restart(self) -> None:
+        if self.data_plane is None or (self._restart is not None and not self._restart.done()):
+            log.warning("not_restarted", reason="the data plane is starting")
+            return
+        self._restart = asyncio.create_task(self._restart_data_plane(self.data_plane))
+
+    async def _restart_data_plane(self, data_plane: DataPlane) -> None:
+        try:
+            await data_plane.restart()
+            log.info("data_plane_restarted")
+        except RipstopError as error:
+            log.error("data_plane_not_restarted", reason=error.message, cure=error.cure)
 
     def _ports(self) -> tuple[tuple[str, int], ...]:
         r = self.registration
@@ -251,7 +270,8 @@ class Sidecar:
 
     def _files(self) -> Files:
         snapshot = self._memory.snapshot if self._memory else None
-        return Files(bootstrap=self._write_bootstrap(), snapshot=snapshot)
+        hand_over = self._directory / "hand-over.sock"
+        return Files(bootstrap=self._write_bootstrap(), snapshot=snapshot, hand_over=hand_over)
 
     def _write_bootstrap(self) -> Path:
         made = bootstrap(

@@ -1,4 +1,5 @@
 //! Sockets that are listened on: bound when a listener is accepted, handed to the data threads when it is put to use.
+use super::hand_over::{Given, Purpose};
 use super::mailbox::ListenSocket;
 use ripstop_core::snapshot::{Address, Listener};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -13,22 +14,64 @@ use std::sync::Arc;
 pub struct Sockets {
     workers: usize,
     bound: HashMap<Arc<str>, Bound>,
+    /// Of the process before us, not in use yet.
+    inherited: Vec<Given>,
 }
 
 #[derive(Debug)]
 struct Bound {
     address: Address,
-    /// One for each worker, until they are handed over.
-    waiting: Vec<Socket>,
+    /// Some for each worker, until the workers have them.
+    waiting: Vec<Vec<Socket>>,
     /// The address that a newer version wants, not in use yet.
-    next: Option<(Address, Vec<Socket>)>,
+    next: Option<(Address, Vec<Vec<Socket>>)>,
     is_used: bool,
+    /// The same sockets as the workers', for the process that comes after us.
+    shared: Vec<Socket>,
 }
 
 impl Sockets {
     /// For so many data threads.
     pub fn new(workers: usize) -> Sockets {
-        Sockets { workers: workers.max(1), bound: HashMap::new() }
+        Sockets { workers: workers.max(1), bound: HashMap::new(), inherited: Vec::new() }
+    }
+
+    /// Use the sockets of the process before us where they are of the same address.
+    pub fn inherit(&mut self, sockets: Vec<Given>) {
+        self.inherited = sockets;
+    }
+
+    /// Let go of what was inherited and is not used: nobody would accept there.
+    pub fn disclaim(&mut self) {
+        self.inherited.clear();
+    }
+
+    /// Everything that is listened on, to be given away.
+    ///
+    /// # Errors
+    /// There is no file descriptor left.
+    pub fn give(&self) -> io::Result<Vec<Given>> {
+        let all = self.bound.iter().flat_map(|(name, bound)| {
+            bound.shared.iter().map(move |socket| {
+                let (name, address) = (name.to_string(), bound.address.to_string());
+                let socket = socket.try_clone()?.into();
+                Ok(Given { purpose: Purpose::Listener, name, address, socket })
+            })
+        });
+        all.collect()
+    }
+
+    /// Close what a listener's workers close; its address stays taken until it is forgotten.
+    pub fn stop(&mut self, name: &str) {
+        if let Some(bound) = self.bound.get_mut(name) {
+            bound.shared.clear();
+        }
+    }
+
+    /// Close everything.
+    pub fn stop_all(&mut self) {
+        self.bound.clear();
+        self.inherited.clear();
     }
 
     /// Bind a listener's address, unless it has it already. Nobody can connect yet.
@@ -36,16 +79,22 @@ impl Sockets {
     /// # Errors
     /// The address cannot be had.
     pub fn reserve(&mut self, listener: &Listener) -> Result<(), String> {
-        let workers = self.workers;
-        let bind =
-            || bind_all(&listener.address, workers).map_err(|error| format!("{}: {error}", listener.address));
+        let (workers, inherited) = (self.workers, &mut self.inherited);
+        let mut bind = || {
+            if let Some(sockets) = adopt(inherited, listener, workers) {
+                return sockets.map_err(|error| format!("{}: {error}", listener.address));
+            }
+            let bound = bind_all(&listener.address, workers);
+            let bound = bound.map_err(|error| format!("{}: {error}", listener.address))?;
+            Ok::<_, String>(bound.into_iter().map(|socket| vec![socket]).collect())
+        };
         match self.bound.get_mut(&listener.name) {
             Some(bound) if bound.address == listener.address => bound.next = None,
             Some(bound) if bound.next.as_ref().is_some_and(|(next, _)| *next == listener.address) => {}
             Some(bound) => bound.next = Some((listener.address.clone(), bind()?)),
             None => {
-                let bound =
-                    Bound { address: listener.address.clone(), waiting: bind()?, next: None, is_used: false };
+                let (address, waiting) = (listener.address.clone(), bind()?);
+                let bound = Bound { address, waiting, next: None, is_used: false, shared: Vec::new() };
                 self.bound.insert(listener.name.clone(), bound);
             }
         }
@@ -69,12 +118,15 @@ impl Sockets {
         }
         let backlog = i32::try_from(listener.backlog).unwrap_or(i32::MAX);
         let sockets = std::mem::take(&mut bound.waiting);
-        let listening: io::Result<Vec<_>> =
-            sockets.into_iter().map(|socket| listen(socket, backlog)).collect();
-        match listening {
-            Ok(sockets) => {
-                bound.is_used = true;
-                Ok(sockets.into_iter().map(|socket| vec![socket]).collect())
+        let shared: io::Result<Vec<_>> = sockets.iter().flatten().map(Socket::try_clone).collect();
+        let listening: io::Result<Vec<Vec<_>>> = sockets
+            .into_iter()
+            .map(|of_worker| of_worker.into_iter().map(|socket| listen(socket, backlog)).collect())
+            .collect();
+        match shared.and_then(|shared| Ok((shared, listening?))) {
+            Ok((shared, sockets)) => {
+                (bound.is_used, bound.shared) = (true, shared);
+                Ok(sockets)
             }
             Err(error) => {
                 self.bound.remove(&listener.name);
@@ -92,6 +144,36 @@ impl Sockets {
     pub fn retain(&mut self, is_wanted: impl Fn(&str) -> bool) {
         self.bound.retain(|name, _| is_wanted(name));
     }
+}
+
+/// The sockets of the process before us for a listener, some for each worker: every one must be accepted from, for the
+/// kernel has connections waiting at each. Where the port is any, the name tells which is meant.
+fn adopt(
+    inherited: &mut Vec<Given>,
+    listener: &Listener,
+    workers: usize,
+) -> Option<io::Result<Vec<Vec<Socket>>>> {
+    let address = listener.address.to_string();
+    let is_any_port = matches!(&listener.address, Address::Socket(address) if address.port() == 0);
+    let is_it = |given: &mut Given| {
+        given.purpose == Purpose::Listener
+            && given.address == address
+            && (!is_any_port || given.name == *listener.name)
+    };
+    let found: Vec<Socket> = inherited.extract_if(.., is_it).map(|given| given.socket.into()).collect();
+    (!found.is_empty()).then(|| spread(found, workers))
+}
+
+/// Several workers may accept from one socket, one worker from several.
+fn spread(sockets: Vec<Socket>, workers: usize) -> io::Result<Vec<Vec<Socket>>> {
+    let mut spread: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
+    for worker in sockets.len()..workers {
+        spread[worker].push(sockets[worker % sockets.len()].try_clone()?);
+    }
+    for (index, socket) in sockets.into_iter().enumerate() {
+        spread[index % workers].push(socket);
+    }
+    Ok(spread)
 }
 
 fn bind_all(address: &Address, workers: usize) -> io::Result<Vec<Socket>> {

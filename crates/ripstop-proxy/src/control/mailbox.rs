@@ -43,11 +43,15 @@ pub enum ToWorker {
     Drain {
         /// Only listeners with `traffic_direction: INBOUND`.
         inbound_only: bool,
+        /// How long HTTP/2 peers may still open streams.
+        patience: Duration,
     },
     /// End: accept nothing, drain, and be gone at the deadline at the latest.
     Stop {
         /// When what is left is cut off.
         deadline: Time,
+        /// A connection that carries nothing ends once nothing came for so long.
+        idle: Duration,
     },
 }
 

@@ -12,6 +12,8 @@ pub struct Options {
     pub concurrency: usize,
     /// Where accepted resources are kept.
     pub snapshot: Option<PathBuf>,
+    /// Where a process takes over from the one before it, and is taken over from.
+    pub hand_over: Option<PathBuf>,
     /// What is said of ourselves.
     pub log_level: Level,
     /// How long connections may go on when their listener, or the process, goes.
@@ -27,6 +29,8 @@ usage: ripstop-proxy --config FILE [options]
   --config FILE          the bootstrap, a serialised envoy.config.bootstrap.v3.Bootstrap
   --concurrency N        data threads (default: 1)
   --snapshot FILE        keep accepted resources there, and start with them while the control plane is away
+  --hand-over PATH       take over the sockets of the process that listens at this unix socket, if there is one, then
+                         listen there for a successor; the directory must be ours alone
   --log-level LEVEL      error, warning, info or debug (default: warning)
   --drain-time-s N       how long connections may go on at the end (default: 5)
   --version              say the version
@@ -54,6 +58,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
         config: PathBuf::new(),
         concurrency: 1,
         snapshot: None,
+        hand_over: None,
         log_level: Level::Warning,
         drain: Duration::from_secs(5),
     };
@@ -72,6 +77,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
             "--config" | "-c" => options.config = value()?.into(),
             "--concurrency" => options.concurrency = number(&name, &value()?, 1, 1024)?,
             "--snapshot" => options.snapshot = Some(value()?.into()),
+            "--hand-over" => options.hand_over = Some(value()?.into()),
             "--log-level" | "-l" => {
                 let level = value()?;
                 options.log_level = Level::of(&level)
@@ -122,6 +128,7 @@ mod tests {
             ("--config", "--config needs a value"),
             ("--config a --concurrency 0", "--concurrency: 0 is no number from 1"),
             ("--config a --lgo-level info", "--lgo-level is no option"),
+            ("--config a --hand-over", "--hand-over needs a value"),
             ("--config a --log-level loud", "loud is none of"),
         ] {
             let fault = read(line).expect_err("a bad command line");

@@ -1,6 +1,6 @@
 //! The life of the process: start, run until a signal, drain, end.
-use super::admin::{Door, serve};
 use super::decoder::Machine;
+use super::doors::Doors;
 use super::log::{self, log};
 use super::mailbox::{ToWorker, WorkerHandle};
 use super::options::Options;
@@ -41,28 +41,29 @@ async fn live(bootstrap: Bootstrap, options: Options) -> Result<(), String> {
     let fault = |error: std::io::Error| error.to_string();
     let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut doors = Doors::new(&bootstrap, &options, sender.clone())?;
     let epoch = Instant::now();
     let seed = seed();
     let buckets = Arc::default();
     let workers = start_workers(&bootstrap, &options, &buckets, epoch, seed)?;
-    let (sender, mut events) = mpsc::unbounded_channel();
-    let admin = bootstrap.admin.clone();
     let drain = options.drain;
-    let mut plane = Plane::new(bootstrap, options, workers, epoch, seed, sender.clone());
+    let mut plane = Plane::new(bootstrap, options, workers, epoch, seed, sender);
     plane.buckets = buckets;
-    plane.reserve_static()?;
-    if let Some(address) = admin {
-        tokio::spawn(serve(Door::open(&address).await?, sender));
+    if let Some(sockets) = doors.take_sockets() {
+        plane.inherit(sockets);
     }
-    let drain = loop {
+    plane.reserve_static()?;
+    loop {
         plane.turn();
-        if plane.is_asked_to_quit {
-            break drain;
+        doors.follow(&mut plane).await?;
+        if plane.is_asked_to_quit || plane.relieved.is_some() {
+            break;
         }
         let wait = plane.next().since(plane.now());
         tokio::select! {
             event = events.recv() => {
-                let Some(event) = event else { break Duration::ZERO };
+                let Some(event) = event else { break };
                 plane.handle(event);
                 for _ in 1..EVENTS_PER_TURN {
                     let Ok(event) = events.try_recv() else { break };
@@ -70,10 +71,11 @@ async fn live(bootstrap: Bootstrap, options: Options) -> Result<(), String> {
                 }
             }
             () = tokio::time::sleep(wait.min(Duration::from_secs(3600))) => {}
-            _ = terminate.recv() => break drain,
-            _ = interrupt.recv() => break drain,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
         }
-    };
+    }
+    doors.close(&plane).await;
     tokio::select! {
         () = plane.end(drain, &mut events) => {}
         _ = terminate.recv() => log!(Warning, "told to end once more: not waiting for connections"),
@@ -120,7 +122,14 @@ impl Plane {
         self.is_draining = true;
         let deadline: Time = self.now().after(drain);
         log!(Info, "ending, in {} s at the latest", drain.as_secs_f32());
-        self.tell(|| ToWorker::Stop { deadline });
+        // Whoever uses an idle connection finds our successor by another one, if told with an answer; else nobody.
+        let idle = if self.relieved.is_some() { drain / 2 } else { Duration::ZERO };
+        self.close_streams();
+        self.sockets.stop_all();
+        self.tell(|| ToWorker::Stop { deadline, idle });
+        if let Some(done) = self.relieved.take() {
+            let _ = done.send(());
+        }
         let last = deadline.after(Duration::from_millis(500));
         while self.workers.iter().any(WorkerHandle::is_alive) && self.now() < last {
             tokio::time::sleep(JOIN_INTERVAL).await;

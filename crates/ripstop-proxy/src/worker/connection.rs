@@ -125,6 +125,7 @@ pub(crate) struct H2Server {
     /// Stream to exchange; few, so a list.
     pub streams: Streams,
     pub requests: u64,
+    /// The peer was told to go; from then on its new streams are refused.
     pub draining: Option<Time>,
     /// Requests that still come though they were answered in full, and how much of each was thrown away.
     pub leftover: Vec<(u32, usize)>,

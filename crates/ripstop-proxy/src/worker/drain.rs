@@ -1,9 +1,14 @@
-//! Draining: no new connections, the old ones finish what they carry and are told to go elsewhere.
+//! Draining: connections finish what they carry and are told to go elsewhere, by `Connection: close` and GOAWAY.
+//!
+//! A connection that seems idle may have a request on its way to us. Where that matters (the process hands over, or goes
+//! on accepting) idle HTTP/1 connections are left alone for a while, so that whoever uses them hears it with an answer,
+//! and HTTP/2 peers are warned first, refused later (RFC 9113, section 6.8).
 use super::Worker;
 use super::connection::{Close, Machine};
 use super::slots::Key;
 use ripstop_core::http2::Code;
 use ripstop_core::time::Time;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What drains.
@@ -13,8 +18,19 @@ pub(crate) struct Draining {
     pub all: bool,
     pub inbound: bool,
     /// Listeners that are gone or replaced.
-    pub listeners: Vec<std::sync::Arc<str>>,
+    pub listeners: Vec<Arc<str>>,
+    /// Until then HTTP/2 peers may still open streams.
+    pub refuse_at: Time,
     pub stop_at: Option<Time>,
+}
+
+/// What happens to connections that carry nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// They end once nothing came for so long.
+    EndAfter(Duration),
+    /// They stay; HTTP/2 peers are refused after so long.
+    Stay(Duration),
 }
 
 impl Worker {
@@ -31,34 +47,32 @@ impl Worker {
         (draining.inbound && chain.is_inbound) || draining.listeners.contains(&chain.listener)
     }
 
-    /// Drain: idle connections end now, busy ones with their last answer; HTTP/2 peers hear GOAWAY.
-    pub(crate) fn start_drain(&mut self, inbound_only: bool) {
+    /// Ask clients to go, and go on accepting; HTTP/2 peers have `patience` to stop opening streams.
+    pub(crate) fn start_drain(&mut self, inbound_only: bool, patience: Duration) {
+        self.mark_draining(inbound_only, patience);
+        self.drain_connections(Idle::Stay(patience));
+    }
+
+    fn mark_draining(&mut self, inbound_only: bool, patience: Duration) {
         if inbound_only {
             self.drain.inbound = true;
         } else {
             self.drain.all = true;
         }
-        let names: Vec<_> = self
-            .listeners
-            .values()
-            .filter(|l| !inbound_only || l.config.direction == ripstop_core::snapshot::Direction::Inbound)
-            .map(|l| l.name.clone())
-            .collect();
-        for name in names {
-            self.close_acceptors(&name);
-        }
-        self.drain_connections();
+        self.drain.refuse_at = self.now.after(patience);
     }
 
     /// A listener was removed: its connections drain for at most `drain`.
     pub(crate) fn listener_gone(&mut self, name: &str, drain: Duration) {
         self.close_acceptors(name);
-        if let Some(listening) = self.listeners.remove(name) {
+        if let Some(listening) = self.listeners.remove(name)
+            && !self.drain.listeners.contains(&listening.name)
+        {
             self.drain.listeners.push(listening.name.clone());
         }
         let deadline = self.now.after(drain);
         for key in self.draining_keys() {
-            self.drain_connection(key);
+            self.drain_connection(key, Idle::EndAfter(Duration::ZERO));
             // Whatever is left then is closed.
             self.set_deadline(key, deadline);
         }
@@ -73,39 +87,49 @@ impl Worker {
             .collect()
     }
 
-    fn drain_connections(&mut self) {
+    fn drain_connections(&mut self, idle: Idle) {
         for key in self.draining_keys() {
-            self.drain_connection(key);
+            self.drain_connection(key, idle);
         }
     }
 
-    fn drain_connection(&mut self, key: Key) {
+    fn drain_connection(&mut self, key: Key, idle: Idle) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        match &mut connection.machine {
-            Machine::H1Server(h1)
+        match (&mut connection.machine, idle) {
+            (Machine::H1Server(h1), Idle::EndAfter(wait))
                 if h1.exchange == Key::NONE && h1.head_since.is_none() && h1.body.is_none() =>
             {
-                // A request may be on its way: our side ends, and what still comes is read and thrown away.
-                connection.close_after_write = Close::Both;
-                self.mark_dirty(key);
-            }
-            Machine::H2Server(h2) if h2.draining.is_none() => {
-                h2.draining = Some(now);
-                h2.machine.go_away(Code::NO_ERROR, false);
-                if h2.streams.is_empty() {
+                if wait.is_zero() {
+                    // A request may be on its way: our side ends, and what still comes is read and thrown away.
                     connection.close_after_write = Close::Both;
+                    self.mark_dirty(key);
+                } else {
+                    let deadline = connection.deadline.min(now.after(wait));
+                    self.set_deadline(key, deadline);
                 }
-                self.mark_dirty(key);
             }
-            Machine::Opening(_) => self.close(key),
+            (Machine::H2Server(_), Idle::EndAfter(wait) | Idle::Stay(wait)) => {
+                self.h2_server_leave(key, now.after(wait));
+            }
+            (Machine::Opening(_), Idle::EndAfter(wait)) if wait.is_zero() => self.close(key),
+            (Machine::Opening(_), Idle::EndAfter(wait)) => {
+                let deadline = connection.deadline.min(now.after(wait));
+                self.set_deadline(key, deadline);
+            }
             _ => {}
         }
     }
 
-    /// End by `deadline`: drain now, close what is left then.
-    pub(crate) fn stop(&mut self, deadline: Time) {
-        self.start_drain(false);
+    /// End by `deadline`: accept nothing, drain, close what is left then. Connections that carry nothing end once nothing
+    /// came for `idle`.
+    pub(crate) fn stop(&mut self, deadline: Time, idle: Duration) {
+        let names: Vec<_> = self.listeners.keys().cloned().collect();
+        for name in names {
+            self.close_acceptors(&name);
+        }
+        self.mark_draining(false, idle);
+        self.drain_connections(Idle::EndAfter(idle));
         self.drain.stop_at = Some(deadline);
         self.stop_if_done();
     }
@@ -115,6 +139,26 @@ impl Worker {
         let Some(at) = self.drain.stop_at else { return };
         if self.now >= at || self.downstream_connections == 0 {
             self.is_stopped = true;
+        }
+    }
+
+    /// Tell an HTTP/2 peer to go: its streams are refused from `refuse_at` on, and the connection ends with the last.
+    pub(crate) fn h2_server_leave(&mut self, key: Key, refuse_at: Time) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Machine::H2Server(h2) = &mut connection.machine else { return };
+        if h2.draining.is_some_and(|at| at <= refuse_at) {
+            return; // it was told already
+        }
+        h2.draining = Some(refuse_at);
+        let is_last_word = refuse_at <= now;
+        h2.machine.go_away(Code::NO_ERROR, !is_last_word);
+        if is_last_word && h2.streams.is_empty() {
+            connection.close_after_write = Close::Both;
+        }
+        self.mark_dirty(key);
+        if !is_last_word {
+            self.set_deadline(key, refuse_at);
         }
     }
 }

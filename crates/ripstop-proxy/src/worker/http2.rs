@@ -81,9 +81,10 @@ impl Worker {
 
     fn h2_request(&mut self, key: Key, stream: u32, end: bool) {
         let exchange = self.new_exchange(key, stream, Kind::Http);
+        let now = self.now;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.deadline = Time::NEVER;
         let Machine::H2Server(h2) = &mut connection.machine else { return };
+        connection.deadline = h2.draining.filter(|at| *at > now).unwrap_or(Time::NEVER);
         h2.requests += 1;
         h2.streams.insert(stream, exchange);
         let manager = connection.chain.as_ref().and_then(|chain| chain.manager.as_ref());
@@ -259,21 +260,32 @@ impl Worker {
     }
 
     fn h2_server_idle(&mut self, key: Key) {
+        let now = self.now;
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Machine::H2Server(h2) = &mut connection.machine else { return };
         if h2.streams.is_empty() {
-            if h2.draining.is_some() {
-                connection.close_after_write = Close::Both;
-                return self.mark_dirty(key);
+            match h2.draining {
+                Some(at) if at > now => return self.set_deadline(key, at),
+                Some(_) => {
+                    connection.close_after_write = Close::Both;
+                    return self.mark_dirty(key);
+                }
+                None => {}
             }
             self.set_idle_deadline(key);
         }
     }
 
-    /// The deadline of a downstream HTTP/2 connection: idle, or old.
+    /// The deadline of a downstream HTTP/2 connection: idle, old, or warned long enough ago.
     pub(crate) fn h2_server_timer(&mut self, key: Key) {
+        let now = self.now;
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Machine::H2Server(h2) = &mut connection.machine else { return };
+        if !h2.streams.is_empty() && h2.draining.is_some_and(|at| at <= now) {
+            h2.machine.go_away(Code::NO_ERROR, false);
+            connection.deadline = Time::NEVER;
+            return self.mark_dirty(key);
+        }
         if h2.streams.is_empty() {
             h2.machine.go_away(Code::NO_ERROR, false);
             connection.close_after_write = Close::Both;

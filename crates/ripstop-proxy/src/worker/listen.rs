@@ -17,11 +17,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Connections accepted in one turn; the others wait so that requests are not starved by a storm of handshakes.
 const ACCEPTS_PER_TURN: usize = 64;
 /// Until it is known what is spoken, a connection may send this much.
 const OPENING_LIMIT: usize = 16 * 1024;
+/// How long a peer that connects while we drain may open streams.
+const LAST_STREAMS: Duration = Duration::from_secs(1);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A listener as a worker runs it.
@@ -146,9 +149,15 @@ impl Worker {
     /// Accept no more on a listener's sockets.
     pub(crate) fn close_acceptors(&mut self, name: &str) {
         for place in &mut self.acceptors {
-            if place.as_ref().is_some_and(|accepting| &*accepting.name == name) {
-                *place = None;
-            }
+            let Some(accepting) = place.as_mut().filter(|accepting| &*accepting.name == name) else {
+                continue;
+            };
+            // Epoll would go on telling of it: others hold the same socket, here and in the process that comes after us.
+            let _ = match &mut accepting.socket {
+                Acceptor::Tcp(listener) => self.registry.deregister(listener),
+                Acceptor::Unix(listener) => self.registry.deregister(listener),
+            };
+            *place = None;
         }
     }
 
@@ -421,6 +430,9 @@ impl Worker {
         let Some(chain) = connection.chain.clone() else { return };
         self.stats.http_connection_opened(chain.stats, is_h2);
         self.set_idle_deadline(key);
+        if is_h2 && self.is_draining_connection(key) {
+            self.h2_server_leave(key, self.drain.refuse_at.max(self.now.after(LAST_STREAMS)));
+        }
         self.resume.push(key);
     }
 

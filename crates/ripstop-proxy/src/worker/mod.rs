@@ -324,8 +324,8 @@ impl Worker {
                 ToWorker::ClusterGone(cluster) => self.drop_cluster(&cluster),
                 ToWorker::Listener { config, sockets, .. } => self.listen(config, sockets),
                 ToWorker::ListenerGone { name, drain } => self.listener_gone(&name, drain),
-                ToWorker::Drain { inbound_only } => self.start_drain(inbound_only),
-                ToWorker::Stop { deadline } => self.stop(deadline),
+                ToWorker::Drain { inbound_only, patience } => self.start_drain(inbound_only, patience),
+                ToWorker::Stop { deadline, idle } => self.stop(deadline, idle),
             }
         }
     }

@@ -10,6 +10,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use ripstop_core::snapshot::Address;
 use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -25,6 +26,29 @@ pub enum Door {
 }
 
 impl Door {
+    /// The socket of the process before us.
+    ///
+    /// # Errors
+    /// It cannot be polled.
+    pub fn adopt(address: &Address, socket: OwnedFd) -> Result<Door, String> {
+        let door = match address {
+            Address::Pipe(_) => UnixListener::from_std(socket.into()).map(Door::Unix),
+            _ => TcpListener::from_std(socket.into()).map(Door::Tcp),
+        };
+        door.map_err(|error| format!("admin interface at {address}: {error}"))
+    }
+
+    /// The same socket once more, for the process that comes after us.
+    ///
+    /// # Errors
+    /// There is no file descriptor left.
+    pub fn share(&self) -> std::io::Result<OwnedFd> {
+        match self {
+            Door::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Door::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
     /// Listen. A socket in the file system is for our user alone (0600).
     ///
     /// # Errors
@@ -76,7 +100,9 @@ fn talk<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let events = events.clone();
     tokio::spawn(async move {
         let service = service_fn(move |request| answer(request, events.clone()));
-        let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+        // One request a connection: the next may be for the process that comes after us.
+        let mut http = hyper::server::conn::http1::Builder::new();
+        let _ = http.keep_alive(false).serve_connection(io, service).await;
     });
 }
 

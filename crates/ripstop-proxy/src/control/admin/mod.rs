@@ -14,7 +14,9 @@ use super::mailbox::ToWorker;
 use super::plane::Plane;
 use ::http::{Method, StatusCode};
 use ripstop_core::snapshot::Direction;
+use ripstop_core::time::Time;
 use std::sync::Arc;
+use std::time::Duration;
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const JSON: &str = "application/json";
@@ -23,7 +25,7 @@ const HELP: &str = "\
 /clusters: endpoints and how they fare
 /config_dump: names and versions of resources
 /decisions: why requests went where they went, JSON lines; ?id=REQUEST-ID &after=CURSOR &limit=N
-/drain_listeners (POST): close what is listened on; ?inboundonly &graceful &skip_exit
+/drain_listeners (POST): close what is listened on; ?inboundonly &graceful (after the drain time) &skip_exit (never)
 /listeners: names and addresses
 /memory: what the process takes
 /quitquitquit (POST): end
@@ -111,14 +113,25 @@ impl Plane {
     fn drain_listeners(&mut self, query: &Query) -> Reply {
         let inbound_only = query.has("inboundonly");
         log!(Info, "asked to drain{}", if inbound_only { " what is inbound" } else { "" });
-        self.tell(|| ToWorker::Drain { inbound_only });
         if !query.has("graceful") {
-            let drain = self.options.drain;
-            for name in self.listeners_of(inbound_only) {
-                self.tell(|| ToWorker::ListenerGone { name: name.clone(), drain });
-            }
+            self.tell(|| ToWorker::Drain { inbound_only, patience: Duration::ZERO });
+            self.close_listeners(inbound_only);
+        } else if self.drain_end.is_none() {
+            let patience = self.options.drain;
+            self.tell(|| ToWorker::Drain { inbound_only, patience });
+            let end = if query.has("skip_exit") { Time::NEVER } else { self.now().after(patience) };
+            self.drain_end = Some((end, inbound_only));
         }
         Reply::text("OK\n")
+    }
+
+    /// Accept no more; what connections carry may end, for the drain time.
+    pub(super) fn close_listeners(&mut self, inbound_only: bool) {
+        let drain = self.options.drain;
+        for name in self.listeners_of(inbound_only) {
+            self.sockets.stop(&name);
+            self.tell(|| ToWorker::ListenerGone { name: name.clone(), drain });
+        }
     }
 
     fn listeners_of(&self, inbound_only: bool) -> Vec<Arc<str>> {

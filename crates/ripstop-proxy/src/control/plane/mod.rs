@@ -6,6 +6,7 @@ mod telling;
 use super::dns;
 use super::endpoints::{Answers, Endpoints};
 use super::grpc::StreamEvent;
+use super::hand_over::{Given, Predecessor};
 use super::health::{CheckId, Checks};
 use super::listeners::Sockets;
 use super::log::log;
@@ -43,6 +44,10 @@ pub enum Event {
     Admin(super::admin::Query, oneshot::Sender<super::admin::Reply>),
     /// Resources were written to disk, or not.
     Saved(Result<(), String>),
+    /// A process that comes after us wants something.
+    HandOver(Predecessor),
+    /// The process before us has let go.
+    TookOver,
 }
 
 /// What was made of responses, by kind.
@@ -69,11 +74,21 @@ pub struct Plane {
     pub(super) listener_failures: u64,
     pub(super) is_live: bool,
     pub(super) is_draining: bool,
+    /// While connections are asked to go: when their listeners close, and whether only those of inbound ones.
+    pub(super) drain_end: Option<(Time, bool)>,
+    /// The sockets of a process before us are not put to use before everything is here that leads on from them.
+    pub(super) is_holding: bool,
+    /// The process before us has let go.
+    pub(super) took_over: bool,
+    /// A process after us serves; it is told once nothing is accepted here.
+    pub(super) relieved: Option<std::sync::mpsc::Sender<()>>,
+    /// The admin interface's socket, for the process that comes after us.
+    pub(super) admin_socket: Option<Given>,
     /// Whether somebody asked by the admin interface that the process end.
     pub is_asked_to_quit: bool,
     /// Token buckets of local rate limits, shared with the data threads.
     pub buckets: Arc<Buckets>,
-    sockets: Sockets,
+    pub(super) sockets: Sockets,
     streams: HashMap<StreamId, XdsStream>,
     dns: dns::Schedule,
     checks: Checks,
@@ -129,6 +144,11 @@ impl Plane {
             listener_failures: 0,
             is_live: false,
             is_draining: false,
+            drain_end: None,
+            is_holding: false,
+            took_over: false,
+            relieved: None,
+            admin_socket: None,
             is_asked_to_quit: false,
             buckets: Arc::default(),
             streams,
@@ -148,6 +168,27 @@ impl Plane {
     /// The time now.
     pub fn now(&self) -> Time {
         Time(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Use the sockets of the process before us, once everything is here that leads on from them.
+    pub fn inherit(&mut self, sockets: Vec<Given>) {
+        self.is_holding = true;
+        self.sockets.inherit(sockets);
+    }
+
+    /// Everything that is listened on, for the process that comes after us.
+    fn give(&self) -> std::io::Result<Vec<Given>> {
+        let mut all = self.sockets.give()?;
+        if let Some(Given { purpose, name, address, socket }) = &self.admin_socket {
+            let (purpose, name, address) = (*purpose, name.clone(), address.clone());
+            all.push(Given { purpose, name, address, socket: socket.try_clone()? });
+        }
+        Ok(all)
+    }
+
+    /// End all streams: nothing is learnt any more.
+    pub fn close_streams(&mut self) {
+        self.streams.clear();
     }
 
     /// Reserve what the bootstrap listens on.
@@ -184,6 +225,12 @@ impl Plane {
             Event::Admin(query, reply) => {
                 let _ = reply.send(self.answer(&query));
             }
+            Event::HandOver(Predecessor::Asked(reply)) => match self.give() {
+                Ok(sockets) => drop(reply.send(sockets)),
+                Err(error) => log!(Error, "sockets cannot be handed over: {error}"),
+            },
+            Event::HandOver(Predecessor::Relieved(done)) => self.relieved = Some(done),
+            Event::TookOver => self.took_over = true,
             Event::Saved(result) => {
                 self.is_saving = false;
                 if let Err(why) = result {
@@ -197,7 +244,9 @@ impl Plane {
     pub fn next(&self) -> Time {
         let retries = self.streams.values().map(|stream| stream.retry_at).min().unwrap_or(Time::NEVER);
         let save_at = if self.is_saving { Time::NEVER } else { self.save_at };
+        let drain_end = self.drain_end.map_or(Time::NEVER, |(end, _)| end);
         let times = [
+            drain_end,
             self.settle_at,
             self.tick_at,
             self.load_at,
@@ -220,6 +269,12 @@ impl Plane {
         }
         if now >= self.tick_at {
             self.tick(now);
+        }
+        if let Some((end, inbound_only)) = self.drain_end
+            && now >= end
+        {
+            self.drain_end = Some((Time::NEVER, inbound_only)); // it drains for ever
+            self.close_listeners(inbound_only);
         }
         self.start_streams(now);
         for cluster in self.dns.take_due(now) {

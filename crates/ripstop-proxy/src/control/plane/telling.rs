@@ -68,6 +68,9 @@ impl Plane {
     }
 
     fn tell_listeners(&mut self, snapshot: &Snapshot) {
+        if self.is_holding {
+            return;
+        }
         for (name, listener) in &snapshot.listeners {
             if self.listening.get(name).is_some_and(|known| Arc::ptr_eq(known, listener)) {
                 continue;
@@ -121,7 +124,13 @@ impl Plane {
         let came = has_come(Kind::Listener, self.bootstrap.lds_by_ads)
             && has_come(Kind::Cluster, self.bootstrap.cds_by_ads)
             && self.store.warming().is_empty();
-        if !self.is_live && (came || now >= Time(0).after(INITIALISATION)) {
+        if came && self.is_holding {
+            self.is_holding = false;
+            let snapshot = self.store.snapshot().clone();
+            self.tell_listeners(&snapshot);
+            self.sockets.disclaim();
+        }
+        if !self.is_live && (came || (now >= Time(0).after(INITIALISATION) && !self.is_holding)) {
             self.is_live = true;
             log!(
                 Info,
@@ -133,6 +142,11 @@ impl Plane {
         if !self.is_live {
             self.settle_at = self.settle_at.min(Time(0).after(INITIALISATION));
         }
+    }
+
+    /// Whether the sockets of the process before us were held back for so long that they are left to it.
+    pub(in crate::control) fn is_too_late_to_take_over(&self) -> bool {
+        self.is_holding && self.now() >= Time(0).after(INITIALISATION)
     }
 
     pub(super) fn tick(&mut self, now: Time) {
