@@ -11,10 +11,12 @@ import httpx
 
 
 class Load:
-    """Use as a context: `callers` threads call `url` by the proxy of an instance until the end of the context, GET and
-    POST by turns (which nobody may send twice), each on connections of its own that it keeps alive."""
+    """Use as a context: `callers` threads call `url`, by the proxy of an instance where there is one, to the end of the
+    context: GET and POST by turns (which nobody may send twice), each on connections of its own that it keeps alive."""
 
-    def __init__(self, url: str, outbound_port: int, *, callers: int = 3, pause_s: float = 0.002) -> None:
+    def __init__(
+        self, url: str, outbound_port: int | None = None, *, callers: int = 3, pause_s: float = 0.002
+    ) -> None:
         self.url, self.outbound_port = url, outbound_port
         self.answered = 0
         self.failures: list[str] = []
@@ -36,7 +38,8 @@ class Load:
             thread.join()
 
     def _call(self) -> None:
-        with httpx.Client(proxy=f"http://127.0.0.1:{self.outbound_port}", timeout=20) as client:
+        proxy = f"http://127.0.0.1:{self.outbound_port}" if self.outbound_port else None
+        with httpx.Client(proxy=proxy, timeout=20) as client:
             while not self._stop.is_set():
                 for method in ("GET", "POST"):
                     self._note(self._one(client, method))

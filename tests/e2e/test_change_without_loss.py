@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from load import Load, eventually
 
 from ripstop.model.workload import DataPlaneKind
 from ripstop.proxy.native import find_native
 from ripstop.proxy.run import RESTARTS_DATA_PLANE
+from ripstop.proxy.sidecar import free_port
 from ripstop.testing import Instance, LocalMesh
 
 pytestmark = pytest.mark.e2e
@@ -21,6 +25,21 @@ apiVersion: ripstop.dev/v1
 kind: Mesh
 metadata: {name: mesh}
 spec: {identity: {svidTtl: 10s}}
+"""
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: edge}}
+spec:
+  gatewayClassName: ripstop
+  listeners: [{{name: web, protocol: HTTP, port: {port}}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: edge}}
+spec:
+  parentRefs: [{{name: edge}}]
+  rules: [{{backendRefs: [{{name: callee, port: 80}}]}}]
 """
 
 
@@ -123,6 +142,37 @@ def test_no_call_fails_while_data_planes_are_restarted(
     assert {n["is_current"] for n in native_mesh.get("/v1/nodes")["nodes"] if n["connected"]} == {True}
 
 
+def test_no_call_fails_while_a_gateway_is_restarted_by_sighup(
+    native_mesh: LocalMesh, caller: Instance, callee: Instance
+) -> None:
+    port = free_port()
+    native_mesh.apply(GATEWAY.format(port=port))
+    edge = native_mesh.gateway("edge")
+    with Load(f"http://127.0.0.1:{port}/") as load:
+        load.wait_for(20)
+        for _ in range(3):
+            restart(edge, signal.SIGHUP)
+            load.wait_for(5)
+    assert load.failures == []
+
+
+def test_a_data_plane_that_dies_without_its_control_plane_comes_back_as_it_was(
+    native_mesh: LocalMesh, caller: Instance, callee: Instance
+) -> None:
+    assert caller.client.get("http://callee/").status_code == 200
+    native_mesh.stop_control_plane(kill=True)
+    try:
+        (before,) = data_planes(caller)
+        os.kill(before, signal.SIGKILL)
+        with httpx.Client(proxy=f"http://127.0.0.1:{caller.outbound_port}", timeout=5) as client:
+            eventually(lambda: client.get("http://callee/").status_code == 200, caller.log.read_text())
+        restart(caller)
+        assert data_planes(caller) != {before}
+    finally:
+        native_mesh.start_control_plane()
+    native_mesh.wait_registered(caller)
+
+
 def test_a_new_program_that_does_not_start_leaves_the_old_one_serving(
     native_mesh: LocalMesh, caller: Instance, callee: Instance, program: Path
 ) -> None:
@@ -146,10 +196,10 @@ def test_a_new_program_that_does_not_start_leaves_the_old_one_serving(
     restart(caller)
 
 
-def restart(instance: Instance) -> None:
+def restart(instance: Instance, number: int = RESTARTS_DATA_PLANE) -> None:
     """Restart an instance's data plane, and wait until the new one is alone."""
     (before,) = data_planes(instance)
-    instance.process.send_signal(RESTARTS_DATA_PLANE)
+    instance.process.send_signal(number)
 
     def is_done() -> bool:
         now = data_planes(instance)

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,6 +30,8 @@ class Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        """After as many seconds as the path says."""
+        time.sleep(float(self.path.strip("/") or 0))
         self.send_response(200)
         self.send_header("content-length", "2")
         self.end_headers()
@@ -255,6 +258,36 @@ def test_a_connection_that_is_used_while_its_process_ends_hears_it_with_an_answe
         answer = used.getresponse()
         assert (answer.read(), answer.getheader("connection")) == (b"ok", "close")
         assert proxies.processes[0].wait(SOON_S) == 0
+
+
+def test_a_request_on_its_way_is_answered_while_the_process_ends(tmp_path: Path, upstream: int) -> None:
+    with running(tmp_path, upstream, drain_s=15) as proxies, ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"http://127.0.0.1:{proxies.port}/1.5", timeout=SOON_S)
+        eventually(lambda: "downstream_rq_active: 1" in proxies.ask("/stats").text, proxies.log)
+        proxies.processes[0].terminate()
+        answer = slow.result()
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert proxies.processes[0].wait(SOON_S) == 0
+
+
+def test_what_is_on_its_way_at_the_deadline_is_cut(tmp_path: Path, upstream: int) -> None:
+    with running(tmp_path, upstream, drain_s=1) as proxies, ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"http://127.0.0.1:{proxies.port}/15", timeout=SOON_S)
+        eventually(lambda: "downstream_rq_active: 1" in proxies.ask("/stats").text, proxies.log)
+        proxies.processes[0].terminate()
+        assert proxies.processes[0].wait(10) == 0
+        with pytest.raises(httpx.RemoteProtocolError):
+            slow.result()
+
+
+def test_what_a_closed_listener_carries_is_cut_after_the_drain_time(tmp_path: Path, upstream: int) -> None:
+    with running(tmp_path, upstream, drain_s=1) as proxies, ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"http://127.0.0.1:{proxies.port}/15", timeout=SOON_S)
+        eventually(lambda: "downstream_rq_active: 1" in proxies.ask("/stats").text, proxies.log)
+        drain(proxies, "")
+        with pytest.raises(httpx.RemoteProtocolError):
+            slow.result(10)
+        assert proxies.ask("/ready").status_code == 200
 
 
 def test_the_path_must_be_in_a_directory_of_our_own(tmp_path: Path, upstream: int) -> None:

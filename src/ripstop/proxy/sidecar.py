@@ -269,7 +269,8 @@ class Sidecar:
     # --- configuration ---
 
     def _files(self) -> Files:
-        snapshot = self._memory.snapshot if self._memory else None
+        # Without a memory it is for as long as we live: a data plane that dies while the control plane is away.
+        snapshot = self._memory.snapshot if self._memory else self._directory / "snapshot"
         hand_over = self._directory / "hand-over.sock"
         return Files(bootstrap=self._write_bootstrap(), snapshot=snapshot, hand_over=hand_over)
 

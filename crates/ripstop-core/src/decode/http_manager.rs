@@ -9,7 +9,8 @@ use super::reader::{Reader, type_name};
 use super::route::header_value;
 use super::virtual_host;
 use crate::snapshot::{
-    ClientCertDetails, Codec, EscapedSlashes, ForwardClientCert, HttpManager, ProxyStatus, RouteSource, ServerHeader,
+    ClientCertDetails, Codec, EscapedSlashes, ForwardClientCert, HttpManager, ProxyStatus, RouteSource,
+    ServerHeader,
 };
 use ripstop_xds::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use ripstop_xds::envoy::extensions::request_id::uuid::v3 as uuid;

@@ -46,6 +46,8 @@ pub(crate) struct Connection {
     /// Exchanges that wait until this connection has written most of what it holds.
     pub blocked: Vec<Key>,
     pub deadline: Time,
+    /// Its listener is gone: it ends by then, whatever it carries.
+    pub end_by: Time,
     pub opened: Time,
     pub last_active: Time,
     /// How much to read at a time; grows with what comes.
@@ -224,6 +226,7 @@ impl Connection {
             paused: false,
             blocked: Vec::new(),
             deadline: Time::NEVER,
+            end_by: Time::NEVER,
             opened: now,
             last_active: now,
             read_size: 16 * 1024,

@@ -8,7 +8,6 @@ use super::connection::{Close, Machine};
 use super::slots::Key;
 use ripstop_core::http2::Code;
 use ripstop_core::time::Time;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What drains.
@@ -17,8 +16,6 @@ pub(crate) struct Draining {
     /// Everything, or what came by inbound listeners.
     pub all: bool,
     pub inbound: bool,
-    /// Listeners that are gone or replaced.
-    pub listeners: Vec<Arc<str>>,
     /// Until then HTTP/2 peers may still open streams.
     pub refuse_at: Time,
     pub stop_at: Option<Time>,
@@ -36,15 +33,12 @@ enum Idle {
 impl Worker {
     /// Whether a connection's next answer is its last.
     pub(crate) fn is_draining_connection(&self, key: Key) -> bool {
-        let draining = &self.drain;
-        if draining.all {
+        if self.drain.all {
             return true;
         }
-        if !draining.inbound && draining.listeners.is_empty() {
-            return false;
-        }
-        let Some(chain) = self.connections.get(key).and_then(|c| c.chain.as_ref()) else { return false };
-        (draining.inbound && chain.is_inbound) || draining.listeners.contains(&chain.listener)
+        let Some(connection) = self.connections.get(key) else { return false };
+        let is_inbound = || connection.chain.as_ref().is_some_and(|chain| chain.is_inbound);
+        connection.end_by != Time::NEVER || (self.drain.inbound && is_inbound())
     }
 
     /// Ask clients to go, and go on accepting; HTTP/2 peers have `patience` to stop opening streams.
@@ -65,30 +59,33 @@ impl Worker {
     /// A listener was removed: its connections drain for at most `drain`.
     pub(crate) fn listener_gone(&mut self, name: &str, drain: Duration) {
         self.close_acceptors(name);
-        if let Some(listening) = self.listeners.remove(name)
-            && !self.drain.listeners.contains(&listening.name)
-        {
-            self.drain.listeners.push(listening.name.clone());
-        }
-        let deadline = self.now.after(drain);
-        for key in self.draining_keys() {
+        self.listeners.remove(name);
+        let end_by = self.now.after(drain);
+        for key in self.downstream_keys(|worker, key| worker.is_of_listener(key, name)) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.end_by = connection.end_by.min(end_by);
+            }
             self.drain_connection(key, Idle::EndAfter(Duration::ZERO));
-            // Whatever is left then is closed.
-            self.set_deadline(key, deadline);
+            self.set_deadline(key, end_by);
         }
     }
 
-    fn draining_keys(&self) -> Vec<Key> {
-        let is_down = |key: &Key| self.connections.get(*key).is_some_and(|c| c.upstream.is_none());
-        self.connections
-            .keys()
-            .into_iter()
-            .filter(|k| is_down(k) && self.is_draining_connection(*k))
-            .collect()
+    fn is_of_listener(&self, key: Key, name: &str) -> bool {
+        let Some(connection) = self.connections.get(key) else { return false };
+        match (&connection.chain, &connection.machine) {
+            (Some(chain), _) => *chain.listener == *name,
+            (None, Machine::Opening(opening)) => *opening.listener.name == *name,
+            _ => false,
+        }
+    }
+
+    fn downstream_keys(&self, is_meant: impl Fn(&Worker, Key) -> bool) -> Vec<Key> {
+        let is_down = |key: Key| self.connections.get(key).is_some_and(|c| c.upstream.is_none());
+        self.connections.keys().into_iter().filter(|key| is_down(*key) && is_meant(self, *key)).collect()
     }
 
     fn drain_connections(&mut self, idle: Idle) {
-        for key in self.draining_keys() {
+        for key in self.downstream_keys(Worker::is_draining_connection) {
             self.drain_connection(key, idle);
         }
     }

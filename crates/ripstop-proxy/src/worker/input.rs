@@ -295,7 +295,10 @@ impl Worker {
     pub(crate) fn connection_timer(&mut self, key: Key) {
         self.current = key;
         let Some(connection) = self.connections.get(key) else { return };
-        let deadline = connection.deadline;
+        let deadline = connection.deadline.min(connection.end_by);
+        if self.now >= connection.end_by {
+            return self.downstream_broken(key);
+        }
         if self.now < deadline {
             return self.arm_connection(key, deadline);
         }
