@@ -80,8 +80,14 @@ fn hop(upstream: SocketAddr) -> SocketAddr {
     let mut assignment = LoadAssignment::clone(assignment);
     assignment.localities[0].endpoints[0].address = Address::Socket(upstream);
     let set = Arc::new(HostSet::build(&cluster, &assignment, None, Time(0)));
-    let settings =
-        WorkerSettings { index: 0, workers: 1, max_connections: 100, epoch: Instant::now(), seed: 1 };
+    let settings = WorkerSettings {
+        index: 0,
+        workers: 1,
+        max_connections: 100,
+        epoch: Instant::now(),
+        seed: 1,
+        memory: Arc::default(),
+    };
     let worker = spawn(settings, Arc::default(), Arc::default()).expect("a worker");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     socket.set_nonblocking(true).expect("non-blocking");

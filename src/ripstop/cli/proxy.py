@@ -21,6 +21,16 @@ def proxy(
     config: Annotated[Path, typer.Option(help="An Envoy bootstrap: .yaml, .json or .pb.")],
     data_plane: DataPlaneOption = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Data threads.")] = 1,
+    memory_limit_mb: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            show_default=False,
+            help="Memory in MiB from 85 % of which load is shed: of the native data plane what is resident, which never "
+            "exceeds it (default: 1024, or three quarters of the container's limit when that is less); of Envoy the "
+            "heap (default: none).",
+        ),
+    ] = None,
 ) -> None:
     """Run a data plane from an Envoy bootstrap, in place of this process.
 
@@ -28,6 +38,7 @@ def proxy(
     Examples:
       ripstop proxy --config bootstrap.yaml --data-plane native
       ripstop proxy --config bootstrap.yaml --data-plane envoy --concurrency 4
+      ripstop proxy --config bootstrap.yaml --memory-limit-mb 64
     """
     from ripstop.model.workload import DataPlaneKind
     from ripstop.proxy import envoy, native
@@ -36,9 +47,9 @@ def proxy(
     kind = data_plane_of(data_plane)
     bootstrap = read_bootstrap(config)
     if kind is DataPlaneKind.ENVOY:
-        command = envoy.proxy_command(config, concurrency)
+        command = envoy.proxy_command(config, concurrency, memory_limit_mb)
     else:
-        command = native.proxy_command(_held(bootstrap), concurrency)
+        command = native.proxy_command(_held(bootstrap), concurrency, memory_limit_mb)
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ripstop
 from ripstop.errors import Unavailable
-from ripstop.proxy.program import Files, Program, common_arguments, first_executable
+from ripstop.proxy.program import Files, Program, common_arguments, first_executable, memory_limit_mb
 
 BINARY = "ripstop-proxy"
 
@@ -39,18 +39,24 @@ def _built_in_checkout(package: Path) -> list[Path | None]:
 
 
 def _arguments(files: Files) -> list[str]:
-    words = ["--config", str(files.bootstrap), *common_arguments()]
+    words = ["--config", str(files.bootstrap), *common_arguments(), *memory_arguments(memory_limit_mb())]
     words += ["--snapshot", str(files.snapshot)] if files.snapshot else []
     return words + (["--hand-over", str(files.hand_over)] if files.hand_over else [])
+
+
+def memory_arguments(limit_mb: int | None) -> list[str]:
+    """How `ripstop-proxy` is told its bound of resident memory, in MiB; None: its own default."""
+    return [] if limit_mb is None else ["--memory-limit-mb", str(limit_mb)]
 
 
 NATIVE = Program(name=BINARY, find=find_native, arguments=_arguments, hands_over=True)
 
 
-def proxy_command(bootstrap: Path, concurrency: int) -> list[str]:
+def proxy_command(bootstrap: Path, concurrency: int, limit_mb: int | None = None) -> list[str]:
     """The command of `ripstop proxy --data-plane native`, for a serialized Bootstrap.
 
     Raises:
         Unavailable: there is no `ripstop-proxy`.
     """
-    return [str(find_native()), "--config", str(bootstrap), "--concurrency", str(concurrency)]
+    command = [str(find_native()), "--config", str(bootstrap), "--concurrency", str(concurrency)]
+    return [*command, *memory_arguments(limit_mb)]

@@ -65,6 +65,12 @@ def common_arguments() -> list[str]:
     ]
 
 
+def memory_limit_mb() -> int | None:
+    """The bound of memory that `RIPSTOP_DATA_PLANE_MEMORY_LIMIT_MB` gives the data plane of a sidecar or gateway."""
+    given = os.environ.get("RIPSTOP_DATA_PLANE_MEMORY_LIMIT_MB", "")
+    return int(given) if given.isdigit() else None
+
+
 def first_executable(candidates: list[Path | None]) -> Path | None:
     """The first that may be run."""
     for path in candidates:

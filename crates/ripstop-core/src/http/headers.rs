@@ -148,6 +148,11 @@ impl Headers {
         self.iter().map(|f| f.name.len() + f.value.len() + 32).sum()
     }
 
+    /// Octets of memory that are held for them, used or not.
+    pub fn held(&self) -> usize {
+        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// The first value of a known name.
     pub fn get(&self, id: HeaderId) -> Option<&[u8]> {
         if !self.may_have(id) {

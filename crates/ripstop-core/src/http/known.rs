@@ -110,7 +110,7 @@ mod table {
     /// The slot of a name in any case: by its length and three of its octets, enough to tell the known ones apart.
     const fn slot(name: &[u8], factor: u32) -> usize {
         let last = name.len() - 1;
-        let fourth_last = if last < 3 { 0 } else { last - 3 };
+        let fourth_last = last.saturating_sub(3);
         let key = [name.len() as u8, name[0] | 0x20, name[name.len() / 2] | 0x20, name[fourth_last] | 0x20];
         (u32::from_le_bytes(key).wrapping_mul(factor) >> (32 - SLOTS_LOG2)) as usize
     }

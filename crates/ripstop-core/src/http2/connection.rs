@@ -236,6 +236,13 @@ impl Connection {
         self.trailer_fields = Headers::new();
     }
 
+    /// Octets of memory that its buffers hold, used or not; without its compression tables.
+    pub fn held(&self) -> usize {
+        let buffers = [&self.out, &self.partial, &self.block_text, &self.cookie];
+        let heads = self.request.headers.held() + self.response.headers.held() + self.trailer_fields.held();
+        buffers.iter().map(|buffer| buffer.capacity()).sum::<usize>() + self.pool.held() + heads
+    }
+
     /// Octets of the stream that flow control keeps back.
     pub fn pending(&self, stream: StreamId) -> usize {
         let buffer = self.streams.find(stream).map(|slot| self.streams.at(slot).buffer);

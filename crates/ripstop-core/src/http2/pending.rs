@@ -61,6 +61,11 @@ impl Pool {
         self.buffers.get_mut(buffer as usize)
     }
 
+    /// Octets of memory.
+    pub(super) fn held(&self) -> usize {
+        self.buffers.iter().map(|pending| pending.data.capacity() + pending.trailers.held()).sum()
+    }
+
     pub(super) fn give_back(&mut self, buffer: u32) {
         let Some(pending) = self.buffers.get_mut(buffer as usize) else { return };
         pending.data.clear();

@@ -6,6 +6,7 @@ mod dial;
 mod dns;
 mod doors;
 mod endpoints;
+mod files;
 mod grpc;
 mod hand_over;
 mod health;

@@ -1,5 +1,6 @@
 //! The command line.
 use super::log::Level;
+use crate::memory;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct Options {
     pub log_level: Level,
     /// How long connections may go on when their listener, or the process, goes.
     pub drain: Duration,
+    /// The bound of resident memory, in MiB.
+    pub memory_limit_mb: usize,
 }
 
 /// What `--help` says.
@@ -33,6 +36,9 @@ usage: ripstop-proxy --config FILE [options]
                          listen there for a successor; the directory must be ours alone
   --log-level LEVEL      error, warning, info or debug (default: warning)
   --drain-time-s N       how long connections may go on at the end (default: 5)
+  --memory-limit-mb N    resident memory is kept below this: from 85 % of it new requests are answered 503 (flag OM), from
+                         95 % new connections are closed at once, idle ones too, then those that hold most
+                         (at least 32; default: 1024, or three quarters of the container's limit when that is less)
   --version              say the version
   --help                 say this
 
@@ -61,6 +67,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
         hand_over: None,
         log_level: Level::Warning,
         drain: Duration::from_secs(5),
+        memory_limit_mb: 0,
     };
     while let Some(argument) = arguments.next() {
         let (name, given) = match argument.split_once('=') {
@@ -86,11 +93,17 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Str
             "--drain-time-s" => {
                 options.drain = Duration::from_secs(number(&name, &value()?, 0, 86_400)? as u64)
             }
+            "--memory-limit-mb" => {
+                options.memory_limit_mb = number(&name, &value()?, memory::LEAST_MB, 1024 * 1024)?;
+            }
             _ => return Err(format!("{name} is no option; see --help")),
         }
     }
     if options.config.as_os_str().is_empty() {
         return Err("--config FILE is missing; see --help".to_owned());
+    }
+    if options.memory_limit_mb == 0 {
+        options.memory_limit_mb = memory::default_limit_mb();
     }
     Ok(Command::Run(options))
 }
@@ -113,12 +126,13 @@ mod tests {
     #[test]
     fn every_option_may_be_given_in_both_forms() {
         let Ok(Command::Run(options)) =
-            read("--config=a.pb --concurrency 4 --drain-time-s=0 --log-level info")
+            read("--config=a.pb --concurrency 4 --drain-time-s=0 --log-level info --memory-limit-mb 64")
         else {
             panic!("a good command line")
         };
         assert_eq!((options.config, options.concurrency), ("a.pb".into(), 4));
         assert_eq!((options.drain, options.log_level), (Duration::ZERO, Level::Info));
+        assert_eq!(options.memory_limit_mb, 64);
     }
 
     #[test]
@@ -129,6 +143,7 @@ mod tests {
             ("--config a --concurrency 0", "--concurrency: 0 is no number from 1"),
             ("--config a --lgo-level info", "--lgo-level is no option"),
             ("--config a --hand-over", "--hand-over needs a value"),
+            ("--config a --memory-limit-mb 1", "--memory-limit-mb: 1 is no number from 32"),
             ("--config a --log-level loud", "loud is none of"),
         ] {
             let fault = read(line).expect_err("a bad command line");

@@ -1,11 +1,13 @@
 //! The life of the process: start, run until a signal, drain, end.
 use super::decoder::Machine;
 use super::doors::Doors;
+use super::files;
 use super::log::{self, log};
 use super::mailbox::{ToWorker, WorkerHandle};
 use super::options::Options;
 use super::plane::{Event, Plane};
 use super::stats::WorkerStats;
+use crate::memory::Memory;
 use crate::worker::{self, WorkerSettings};
 use ripstop_core::decode::{self, Bootstrap};
 use ripstop_core::policies::rate_limit::Buckets;
@@ -27,6 +29,7 @@ const JOIN_INTERVAL: Duration = Duration::from_millis(10);
 /// # Errors
 /// Why it cannot start: what is wrong with the bootstrap, which address cannot be had.
 pub fn run(bootstrap: Vec<u8>, options: Options) -> Result<(), String> {
+    crate::worker::tell_faults_briefly();
     log::set_level(options.log_level);
     let bootstrap = decode::bootstrap(&bootstrap, &Machine).map_err(|refused| refused.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -46,10 +49,12 @@ async fn live(bootstrap: Bootstrap, options: Options) -> Result<(), String> {
     let epoch = Instant::now();
     let seed = seed();
     let buckets = Arc::default();
-    let workers = start_workers(&bootstrap, &options, &buckets, epoch, seed)?;
+    let memory = Arc::new(Memory::new(options.memory_limit_mb as u64 * 1024 * 1024));
+    let workers = start_workers(&bootstrap, &options, &buckets, &memory, epoch, seed)?;
     let drain = options.drain;
     let mut plane = Plane::new(bootstrap, options, workers, epoch, seed, sender);
     plane.buckets = buckets;
+    plane.memory = memory;
     if let Some(sockets) = doors.take_sockets() {
         plane.inherit(sockets);
     }
@@ -88,11 +93,12 @@ fn start_workers(
     bootstrap: &Bootstrap,
     options: &Options,
     buckets: &Arc<Buckets>,
+    memory: &Arc<Memory>,
     epoch: Instant,
     seed: u64,
 ) -> Result<Vec<WorkerHandle>, String> {
     let workers = options.concurrency;
-    let limit = bootstrap.max_connections.unwrap_or(MAX_CONNECTIONS);
+    let limit = bootstrap.max_connections.unwrap_or(MAX_CONNECTIONS).min(files::connections_for_files());
     let each = usize::try_from(limit).unwrap_or(usize::MAX).div_ceil(workers);
     (0..workers)
         .map(|index| {
@@ -101,6 +107,7 @@ fn start_workers(
                 workers,
                 max_connections: each,
                 epoch,
+                memory: memory.clone(),
                 seed: seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(index as u64 + 1)),
             };
             let stats = Arc::new(WorkerStats::default());

@@ -41,6 +41,8 @@ pub(crate) struct Connection {
     /// Ours ends once all is written.
     pub close_after_write: Close,
     pub is_dirty: bool,
+    /// Its answers are to be written before more is read.
+    pub is_choked: bool,
     /// Nothing is read while this is above 0: somebody downstream of the bytes is full.
     pub paused: bool,
     /// Exchanges that wait until this connection has written most of what it holds.
@@ -188,6 +190,10 @@ impl Streams {
         self.0.is_empty()
     }
 
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.0.iter().map(|(_, key)| *key)
+    }
+
     pub fn drain(&mut self) -> Vec<(u32, Key)> {
         std::mem::take(&mut self.0)
     }
@@ -223,6 +229,7 @@ impl Connection {
             read_closed: false,
             close_after_write: Close::No,
             is_dirty: false,
+            is_choked: false,
             paused: false,
             blocked: Vec::new(),
             deadline: Time::NEVER,

@@ -149,8 +149,6 @@ impl Worker {
     /// The deadline of a downstream HTTP/1 connection: a slow head is answered 408, an idle connection closed.
     pub(crate) fn h1_server_timer(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let chain = connection.chain.clone();
-        let info = connection.info.clone();
         let Machine::H1Server(h1) = &mut connection.machine else { return };
         if h1.exchange != Key::NONE {
             return; // the exchange has deadlines of its own
@@ -158,6 +156,20 @@ impl Worker {
         if h1.head_since.is_none() {
             return self.close(key);
         }
+        self.answer_partial_head(key, |worker, key, ex| {
+            worker.refuse_message(key, ex, 408, "request_header_timeout");
+        });
+    }
+
+    /// Answer a head that is not complete; the connection ends with that.
+    pub(crate) fn answer_partial_head(
+        &mut self,
+        key: Key,
+        answer: impl FnOnce(&mut Worker, Key, &mut super::Exchange),
+    ) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let (chain, info) = (connection.chain.clone(), connection.info.clone());
+        let Machine::H1Server(h1) = &mut connection.machine else { return };
         h1.is_last = true;
         let mut exchange = self.spare.pop().unwrap_or_else(|| Box::new(super::Exchange::new()));
         exchange.down = super::exchange::Side { connection: key, stream: 0 };
@@ -167,14 +179,12 @@ impl Worker {
         if let Some(Machine::H1Server(h1)) = self.connections.get_mut(key).map(|c| &mut c.machine) {
             h1.exchange = exchange;
         }
-        self.with_exchange(exchange, |worker, key, ex| {
-            worker.refuse_message(key, ex, 408, "request_header_timeout");
-        });
+        self.with_exchange(exchange, answer);
     }
 
     /// An answer was written to its end: the connection is free for the next request, or ends.
     pub(crate) fn h1_server_done(&mut self, key: Key, request_ended: bool) {
-        let draining = self.is_draining_connection(key);
+        let draining = self.overload.is_shedding() || self.is_draining_connection(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let most = connection
             .chain

@@ -93,9 +93,12 @@ impl Worker {
             h2.draining = Some(self.now);
             h2.machine.go_away(Code::NO_ERROR, false);
         }
+        let mut size = 0;
         if let Some(ex) = self.exchanges.get_mut(exchange) {
             std::mem::swap(&mut ex.request, h2.machine.request_head());
+            size = ex.request.headers.held();
         }
+        self.took(size); // compressed, it was less
         self.with_exchange(exchange, |worker, key, ex| {
             ex.request_ended = end;
             ex.request_body = match content_length(&ex.request.headers) {

@@ -1,24 +1,31 @@
 //! Bytes in and bytes out: reading a connection, TLS around it, flushing, closing, deadlines.
 use super::connection::{Close, Connection, Filled, LOW_WATER, Machine, Stage};
 use super::exchange::Side;
+use super::overload::SMALL;
 use super::slots::Key;
 use super::{INPUT_SIZE, Worker};
+use crate::memory::Pressure;
 use ripstop_core::outcome::Flags;
 use ripstop_core::time::Time;
 use std::time::Duration;
 
 /// Reads of one connection in a turn, so that a fast sender does not starve the others.
 const READS_PER_TURN: usize = 4;
+/// Octets of answers that an HTTP/2 client may leave unread; beyond, no more of what it asks is read. Windows bound
+/// bodies only, heads would pile up.
+const UNREAD_ANSWERS: usize = 1024 * 1024;
 /// How long a closing peer may take after our last answer (Envoy `delayed_close_timeout` is the manager's own).
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Read what came and let the connection's machine use it.
     pub(crate) fn read(&mut self, key: Key) {
-        self.current = key;
         let mut input = std::mem::take(&mut self.input);
         let mut plaintext = std::mem::take(&mut self.plaintext);
         for round in 0..=READS_PER_TURN {
+            if self.may_not_read(key) {
+                break;
+            }
             if round == READS_PER_TURN {
                 self.resume.push(key); // the rest next turn
                 break;
@@ -31,14 +38,34 @@ impl Worker {
         self.plaintext = plaintext;
     }
 
+    /// Whether what comes has to wait in the kernel: memory is full, or an HTTP/2 client asks on without reading answers.
+    fn may_not_read(&mut self, key: Key) -> bool {
+        if self.overload.pressure == Pressure::Full {
+            self.overload.left_unread = true;
+            return true; // `watch_memory` goes on with it
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return true };
+        if matches!(connection.machine, Machine::H2Server(_)) {
+            connection.is_choked = connection.unsent() > UNREAD_ANSWERS;
+            return connection.is_choked; // `flush` goes on with it
+        }
+        false
+    }
+
     /// Whether there may be more.
     fn read_once(&mut self, key: Key, input: &mut Vec<u8>, plaintext: &mut Vec<u8>) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let was_plain = connection.tls.is_none();
+        if self.overload.pressure != Pressure::None {
+            connection.read_size = SMALL;
+        }
         let filled =
             if was_plain { fill_plain(connection, input) } else { self.fill_tls(key, input, plaintext) };
         let Some((len, filled)) = filled else { return false };
         let data: &[u8] = if was_plain { &input[..len] } else { &plaintext[..len] };
+        if let Filled::Bytes(n) = filled {
+            self.took(n);
+        }
         let mut used = 0;
         if !data.is_empty() {
             used = self.input(key, data);
@@ -199,7 +226,6 @@ impl Worker {
 
     /// Write what is to be written; wake whoever waited for room; close where that was to follow.
     pub(crate) fn flush(&mut self, key: Key) {
-        self.current = key;
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_dirty = false;
         if matches!(connection.machine, Machine::Connecting) && connection.tls.is_none() {
@@ -222,6 +248,10 @@ impl Worker {
             };
         }
         let unsent = connection.unsent();
+        if connection.is_choked && unsent <= LOW_WATER {
+            connection.is_choked = false;
+            self.resume.push(key);
+        }
         if unsent <= LOW_WATER && !connection.blocked.is_empty() {
             let blocked = std::mem::take(&mut connection.blocked);
             for exchange in blocked {
@@ -271,7 +301,7 @@ impl Worker {
             Machine::H2Client(h2) => h2.machine.pending(side.stream),
             _ => 0,
         };
-        connection.unsent() + held > super::connection::HIGH_WATER
+        connection.unsent() + held > self.overload.high_water()
     }
 
     /// End a connection now. Its exchanges have been told already.
@@ -293,7 +323,6 @@ impl Worker {
 
     /// A connection's deadline may have come.
     pub(crate) fn connection_timer(&mut self, key: Key) {
-        self.current = key;
         let Some(connection) = self.connections.get(key) else { return };
         let deadline = connection.deadline.min(connection.end_by);
         if self.now >= connection.end_by {

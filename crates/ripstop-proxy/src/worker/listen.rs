@@ -5,6 +5,7 @@ use super::slots::Key;
 use super::socket::{NOWHERE, Socket};
 use super::{LISTENER, Worker};
 use crate::control::mailbox::ListenSocket;
+use crate::memory::Pressure;
 use crate::tls;
 use mio::{Interest, Token};
 use ripstop_core::http2;
@@ -62,6 +63,12 @@ pub(crate) struct Accepting {
     pub socket: Acceptor,
     /// What its connections are addressed to, where that is one address.
     pub local: Option<SocketAddr>,
+}
+
+/// No file descriptor is left, or no memory of the kernel's (accept(2)).
+fn is_exhausted(error: &io::Error) -> bool {
+    let codes = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 impl Worker {
@@ -178,7 +185,11 @@ impl Worker {
                 Ok((socket, peer)) => self.accepted(&name, socket, peer, local),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break, // of one connection, or no file descriptor is left: try again
+                Err(error) if is_exhausted(&error) => {
+                    self.pause_accepting();
+                    break;
+                }
+                Err(_) => break, // of one connection: try again
             }
         }
         self.accept_again.push(index);
@@ -189,6 +200,9 @@ impl Worker {
         if self.is_full() {
             self.stats.listener_overflow(listening.stats);
             return; // dropped: the peer sees a close at once instead of waiting
+        }
+        if self.overload.pressure >= Pressure::Closing {
+            return self.stats.overload_rejected(listening.stats);
         }
         self.connection_ids += 1;
         let info = ConnectionInfo {
@@ -438,6 +452,11 @@ impl Worker {
 
     fn start_tcp(&mut self, key: Key, chain: &Rc<Chain>) {
         let Terminal::Tcp(proxy) = &chain.config.terminal else { return self.close(key) };
+        if self.overload.is_shedding() {
+            self.stats.overload_rejected(chain.listener_stats);
+            self.log_refused_connection(key, chain, Flags::OVERLOAD_MANAGER);
+            return self.close(key);
+        }
         let proxy = proxy.clone();
         let exchange = self.new_exchange(key, 0, Kind::Tcp);
         let Some(connection) = self.connections.get_mut(key) else { return };

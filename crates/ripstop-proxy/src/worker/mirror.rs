@@ -8,7 +8,7 @@ use ripstop_core::time::Time;
 impl Worker {
     /// Begin the copies of a request that its route asks for.
     pub(crate) fn mirror(&mut self, ex: &Exchange, forward: &Forward) {
-        if forward.mirrors.is_empty() || ex.kind != Kind::Http {
+        if forward.mirrors.is_empty() || ex.kind != Kind::Http || self.overload.is_shedding() {
             return;
         }
         for mirror in &forward.mirrors {

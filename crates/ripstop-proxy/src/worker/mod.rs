@@ -10,6 +10,7 @@ mod deadlines;
 pub mod decisions;
 mod drain;
 mod exchange;
+mod fault;
 mod filters;
 mod http1;
 mod http2;
@@ -18,6 +19,7 @@ mod listen;
 mod log;
 mod metadata;
 mod mirror;
+mod overload;
 mod pool;
 mod reply;
 mod request;
@@ -28,6 +30,8 @@ mod socket;
 mod stats;
 mod tcp;
 mod timer;
+
+pub use fault::tell_faults_briefly;
 
 use crate::control::mailbox::{ToWorker, WorkerHandle};
 use connection::Connection;
@@ -68,6 +72,8 @@ pub struct WorkerSettings {
     pub epoch: Instant,
     /// What chance is drawn from.
     pub seed: u64,
+    /// The bound of the process's memory.
+    pub memory: Arc<crate::memory::Memory>,
 }
 
 pub(crate) struct Worker {
@@ -92,8 +98,6 @@ pub(crate) struct Worker {
     resume: Vec<Key>,
     /// An empty list with room, for `settle`.
     keys: Vec<Key>,
-    /// The connection that is looked at: ended when that panics.
-    current: Key,
     input: Vec<u8>,
     plaintext: Vec<u8>,
     scratch: Vec<u8>,
@@ -110,6 +114,7 @@ pub(crate) struct Worker {
     stream_ids: u64,
     downstream_connections: usize,
     drain: drain::Draining,
+    overload: overload::Overload,
     mailbox: mpsc::Receiver<ToWorker>,
     is_stopped: bool,
 }
@@ -164,7 +169,6 @@ impl Worker {
             dirty: Vec::new(),
             resume: Vec::new(),
             keys: Vec::new(),
-            current: Key::NONE,
             input: Vec::new(),
             plaintext: Vec::new(),
             scratch: Vec::new(),
@@ -184,6 +188,7 @@ impl Worker {
             stream_ids: 0,
             downstream_connections: 0,
             drain: drain::Draining::default(),
+            overload: overload::Overload::default(),
             mailbox,
             is_stopped: false,
         }
@@ -199,34 +204,22 @@ impl Worker {
                 eprintln!("ripstop-proxy: epoll: {error}");
                 return;
             }
-            let turn = std::panic::AssertUnwindSafe(|| self.turn(&events));
-            if std::panic::catch_unwind(turn).is_err() {
-                self.after_panic();
-            }
+            self.turn(&events);
         }
         self.logs.flush_all();
-    }
-
-    /// A bug in one exchange ends its connection, and no other's.
-    fn after_panic(&mut self) {
-        let key = std::mem::replace(&mut self.current, Key::NONE);
-        eprintln!("ripstop-proxy: a fault of our own ended a connection; the others go on");
-        self.close(key);
     }
 
     fn turn_timeout(&mut self) -> Option<Duration> {
         if self.drain.stop_at.is_some() {
             return Some(Duration::from_millis(20));
         }
-        if !self.resume.is_empty() || !self.accept_again.is_empty() {
+        let accepts_now = !self.accept_again.is_empty() && self.overload.accept_at <= self.now;
+        if !self.resume.is_empty() || accepts_now {
             return Some(Duration::ZERO);
         }
         let timers = self.wheel.wait(self.now);
         let logs = self.logs.wait(self.now);
-        match (timers, logs) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [timers, logs, self.overload_wait()].into_iter().flatten().min()
     }
 
     fn turn(&mut self, events: &Events) {
@@ -235,17 +228,25 @@ impl Worker {
         for event in events {
             match event.token() {
                 WAKER => is_woken = true,
-                Token(token) if token & LISTENER != 0 => self.accept(token & !LISTENER),
-                Token(token) => self.socket_event(unpack(token), event),
+                Token(token) if token & LISTENER != 0 => {
+                    self.guarded(Key::NONE, |worker| worker.accept(token & !LISTENER));
+                }
+                Token(token) => {
+                    let key = unpack(token);
+                    self.guarded(key, |worker| worker.socket_event(key, event));
+                }
             }
         }
-        for index in std::mem::take(&mut self.accept_again) {
-            self.accept(index);
+        if self.overload.accept_at <= self.now {
+            for index in std::mem::take(&mut self.accept_again) {
+                self.guarded(Key::NONE, |worker| worker.accept(index));
+            }
         }
         self.fire_timers();
         if is_woken {
-            self.read_mailbox();
+            self.guarded(Key::NONE, Worker::read_mailbox);
         }
+        self.watch_memory();
         self.settle();
         self.stop_if_done();
         self.logs.flush_if_due(self.now);
@@ -258,11 +259,11 @@ impl Worker {
         for _ in 0..ROUNDS {
             std::mem::swap(&mut keys, &mut self.resume);
             for key in keys.drain(..) {
-                self.read(key);
+                self.guarded(key, |worker| worker.read(key));
             }
             std::mem::swap(&mut keys, &mut self.dirty);
             for key in keys.drain(..) {
-                self.flush(key);
+                self.guarded(key, |worker| worker.flush(key));
             }
             if self.resume.is_empty() && self.dirty.is_empty() {
                 break;
@@ -303,12 +304,12 @@ impl Worker {
             match what {
                 Timed::Connection(index) => {
                     if let Some(key) = self.connections.tenant(index) {
-                        self.connection_timer(key);
+                        self.guarded(key, |worker| worker.connection_timer(key));
                     }
                 }
                 Timed::Exchange(index) => {
                     if let Some(key) = self.exchanges.tenant(index) {
-                        self.exchange_timer(key);
+                        self.guarded(Key::NONE, |worker| worker.exchange_timer(key));
                     }
                 }
             }
@@ -352,6 +353,7 @@ impl Worker {
         if connection.upstream.is_none() {
             self.downstream_connections += 1;
         }
+        self.took(overload::cost_of(&connection));
         let deadline = connection.deadline;
         let key = self.connections.insert(Box::new(connection));
         if let Some(connection) = self.connections.get_mut(key)
@@ -408,13 +410,17 @@ impl Worker {
         exchange.last_active = self.now;
         exchange.start_wall = self.wall_offset + self.now.since(Time(0));
         exchange.random = self.rng.next_u64();
+        self.took(overload::EXCHANGE_BYTES);
         self.exchanges.insert(exchange)
     }
 
     /// Do something with an exchange that may need everything else too. Afterwards it is kept, or over.
     fn with_exchange(&mut self, key: Key, act: impl FnOnce(&mut Worker, Key, &mut Exchange)) {
         let Some(mut exchange) = self.exchanges.take(key) else { return };
-        act(self, key, &mut exchange);
+        let acting = std::panic::AssertUnwindSafe(|| act(self, key, &mut exchange));
+        if std::panic::catch_unwind(acting).is_err() {
+            self.end_faulty_exchange(key, &mut exchange);
+        }
         if exchange.phase == exchange::Phase::Done {
             self.exchanges.vacate(key);
             self.recycle(exchange);
@@ -431,7 +437,10 @@ impl Worker {
 
     fn recycle(&mut self, mut exchange: Box<Exchange>) {
         const SPARE: usize = 256;
-        if self.spare.len() < SPARE {
+        /// Heads that were large are not kept for the next request.
+        const KEEP: usize = 32 * 1024;
+        let held = exchange.request.headers.held() + exchange.response.headers.held();
+        if self.spare.len() < SPARE && held <= KEEP {
             exchange.reset();
             self.spare.push(exchange);
         }

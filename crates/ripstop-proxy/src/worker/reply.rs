@@ -14,7 +14,7 @@ use ripstop_core::template::map_reply;
 impl Worker {
     /// Send the head in `ex.response`; `end` when no body follows.
     pub(crate) fn send_head(&mut self, ex: &mut Exchange, end: bool) {
-        let draining = self.is_draining_connection(ex.down.connection);
+        let draining = self.overload.is_shedding() || self.is_draining_connection(ex.down.connection);
         let most =
             ex.chain.as_ref().and_then(|c| c.manager.as_ref()).map_or(0, |m| m.max_requests_per_connection);
         let Some(connection) = self.connections.get_mut(ex.down.connection) else { return };

@@ -34,6 +34,10 @@ impl Worker {
         if ex.request_ended {
             ex.request_end_at = self.now;
         }
+        super::fault::injected(ex, "request");
+        if self.overload.is_shedding() {
+            return self.refuse_overloaded(key, ex);
+        }
         if ex.request.version == Version::Http10 && ex.request.authority().is_empty() {
             ex.request.set_authority(manager.http1.default_host_for_http_10.as_bytes());
         }

@@ -13,6 +13,7 @@ impl Worker {
     /// The head of an answer came, in `ex.response`; `end` when there is no body.
     pub(crate) fn response_head(&mut self, key: Key, ex: &mut Exchange, end: bool) {
         ex.last_active = self.now;
+        super::fault::injected(ex, "response");
         self.judge_response(ex);
         if ex.kind == Kind::Mirror {
             return self.mirror_answer(key, ex, end);
@@ -191,6 +192,7 @@ impl Worker {
 
     /// A piece of the answer's body; `flow` is to be released to an HTTP/2 upstream.
     pub(crate) fn response_data(&mut self, key: Key, ex: &mut Exchange, data: &[u8], end: bool, flow: usize) {
+        super::fault::injected(ex, "body");
         ex.last_active = self.now;
         ex.owed_response += flow;
         if ex.kind == Kind::Mirror {

@@ -74,6 +74,10 @@ impl Stats {
         self.shard.listener(listener).inc(ListenerStat::CxOverflow);
     }
 
+    pub fn overload_rejected(&self, listener: ListenerId) {
+        self.shard.listener(listener).inc(ListenerStat::CxOverloadReject);
+    }
+
     pub fn no_filter_chain(&self, listener: ListenerId) {
         self.shard.listener(listener).inc(ListenerStat::NoFilterChainMatch);
     }
@@ -126,6 +130,10 @@ impl Stats {
         block.dec(ManagerStat::CxActive);
         block.dec(ManagerStat::CxHttp1Active);
         block.inc(ManagerStat::CxUpgradesTotal);
+    }
+
+    pub fn count_manager(&self, manager: ManagerId, stat: ManagerStat) {
+        self.shard.manager(manager).inc(stat);
     }
 
     pub fn request_began(&self, manager: ManagerId) {

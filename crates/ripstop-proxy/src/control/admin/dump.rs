@@ -34,16 +34,8 @@ pub(super) fn server_info(plane: &Plane) -> String {
 }
 
 pub(super) fn memory() -> String {
-    let bytes = resident_bytes();
+    let bytes = crate::memory::Memory::default().resident();
     format!("{{\n \"allocated\": \"{bytes}\",\n \"total_physical_bytes\": \"{bytes}\"\n}}\n")
-}
-
-/// What the process has in memory; 0 where nobody tells.
-pub(super) fn resident_bytes() -> u64 {
-    const PAGE: u64 = 4096;
-    let read = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = read.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
-    pages * PAGE
 }
 
 /// A JSON string.

@@ -2,6 +2,7 @@
 use super::{Query, Reply};
 use crate::control::plane::Plane;
 use crate::control::stats::{Sample, Scope, Value, WorkerStats, prometheus, samples, text};
+use crate::memory::{Memory, Pressure};
 use http::StatusCode;
 use regex::Regex;
 use ripstop_core::ads::Kind;
@@ -98,7 +99,7 @@ impl Plane {
 
     fn server_samples(&self, connections: u64, found: &mut Vec<Sample>) {
         let server = Scope::plain("server.");
-        let memory = super::dump::resident_bytes();
+        let memory = self.memory.resident();
         let uptime = self.epoch.elapsed().as_secs();
         let listeners = Scope::plain("listener_manager.");
         let clusters = Scope::plain("cluster_manager.");
@@ -110,12 +111,15 @@ impl Plane {
             Sample::gauge(&server, "memory_allocated", memory),
             Sample::gauge(&server, "memory_physical_size", memory),
             Sample::gauge(&server, "total_connections", connections),
+            Sample::gauge(&server, "memory_limit", self.memory.limit()),
+            Sample::gauge(&server, "memory_most", self.memory.most().max(memory)),
             Sample::gauge(&listeners, "total_listeners_active", self.listening.len() as u64),
             Sample::counter(&listeners, "listener_create_failure", self.listener_failures),
             Sample::gauge(&clusters, "active_clusters", self.store.snapshot().clusters.len() as u64),
             Sample::rare_gauge(&clusters, "warming_clusters", self.store.warming().len() as u64),
             Sample::gauge(&Scope::plain("control_plane."), "connected_state", u64::from(self.is_connected())),
         ]);
+        overload_samples(&self.memory, memory, found);
         for (kind, scope) in
             [(Kind::Cluster, "cluster_manager.cds."), (Kind::Listener, "listener_manager.lds.")]
         {
@@ -150,6 +154,22 @@ fn outlier_samples(
     found.push(Sample::counter(scope, "outlier_detection.ejections_overflow", overflow));
     let active = Value::Gauge(ejected);
     found.push(Sample::new(scope, "outlier_detection.ejections_active", active, total > 0 || ejected > 0));
+}
+
+/// What Envoy's overload manager tells with a `fixed_heap` monitor and the actions that come nearest to ours.
+fn overload_samples(memory: &Memory, used: u64, found: &mut Vec<Sample>) {
+    let scope = Scope::plain("overload.");
+    let percent = used.saturating_mul(100).checked_div(memory.limit()).unwrap_or(0);
+    found.push(Sample::gauge(&scope, "envoy.resource_monitors.fixed_heap.pressure", percent));
+    for (action, stage) in [
+        ("disable_http_keepalive", Pressure::Shedding),
+        ("stop_accepting_requests", Pressure::Shedding),
+        ("reject_incoming_connections", Pressure::Closing),
+        ("reset_high_memory_stream", Pressure::Closing),
+    ] {
+        let is_active = u64::from(memory.pressure() >= stage);
+        found.push(Sample::gauge(&scope, &format!("envoy.overload_actions.{action}.active"), is_active));
+    }
 }
 
 fn breaker_samples(

@@ -13,6 +13,7 @@ use super::log::log;
 use super::mailbox::WorkerHandle;
 use super::options::Options;
 use super::xds::{StreamId, XdsStream};
+use crate::memory::{Memory, Pressure};
 use ripstop_core::ads::{Kind, Static, Store};
 use ripstop_core::decode::Bootstrap;
 use ripstop_core::policies::rate_limit::Buckets;
@@ -88,6 +89,8 @@ pub struct Plane {
     pub is_asked_to_quit: bool,
     /// Token buckets of local rate limits, shared with the data threads.
     pub buckets: Arc<Buckets>,
+    /// The bound of memory, shared with the data threads.
+    pub memory: Arc<Memory>,
     pub(super) sockets: Sockets,
     streams: HashMap<StreamId, XdsStream>,
     dns: dns::Schedule,
@@ -101,6 +104,7 @@ pub struct Plane {
     load_at: Time,
     save_at: Time,
     is_saving: bool,
+    told_pressure: Pressure,
 }
 
 impl Plane {
@@ -151,6 +155,7 @@ impl Plane {
             admin_socket: None,
             is_asked_to_quit: false,
             buckets: Arc::default(),
+            memory: Arc::default(),
             streams,
             dns: dns::Schedule::default(),
             checks: Checks::default(),
@@ -162,6 +167,7 @@ impl Plane {
             load_at,
             save_at: Time::NEVER,
             is_saving: false,
+            told_pressure: Pressure::None,
         }
     }
 

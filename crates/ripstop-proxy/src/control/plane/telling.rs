@@ -149,8 +149,21 @@ impl Plane {
         self.is_holding && self.now() >= Time(0).after(INITIALISATION)
     }
 
+    /// Data threads look for themselves while bytes come; this is for what grows otherwise, and for the log.
+    fn watch_memory(&mut self) {
+        let before = self.memory.pressure();
+        let pressure = self.memory.measure();
+        let told = std::mem::replace(&mut self.told_pressure, pressure.max(before));
+        if told != self.told_pressure {
+            let mib = |bytes: u64| bytes / (1024 * 1024);
+            let (used, limit) = (mib(self.memory.used()), mib(self.memory.limit()));
+            log!(Warning, "memory: {used} of {limit} MiB are in use: {:?}", self.told_pressure);
+        }
+    }
+
     pub(super) fn tick(&mut self, now: Time) {
         self.tick_at = now.after(TICK);
+        self.watch_memory();
         let changed = self.endpoints.tick(now, &mut self.rng, |cluster, change| {
             log!(Info, "outlier detection: {cluster}: {change:?}");
         });

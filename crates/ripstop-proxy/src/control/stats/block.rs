@@ -123,6 +123,8 @@ stats! {
         Counter RqResponseBeforeComplete = "downstream_rq_response_before_rq_complete";
         Counter RqTooManyResets = "downstream_rq_too_many_premature_resets";
         Counter RqOverloadClose = "downstream_rq_overload_close";
+        // Ripstop's own: requests that a fault of ours ended.
+        Counter RqInternalFault = "downstream_rq_internal_fault";
         Counter RqWsOnNonWsRoute = "downstream_rq_ws_on_non_ws_route";
         Counter CxTotal = "downstream_cx_total";
         Gauge CxActive = "downstream_cx_active";
@@ -146,6 +148,8 @@ stats! {
         Counter CxMaxRequests = "downstream_cx_max_requests_reached";
         Counter CxDelayedCloseTimeout = "downstream_cx_delayed_close_timeout";
         Counter CxProtocolError = "downstream_cx_protocol_error";
+        // Ripstop's own: connections that were ended for the memory that they held.
+        Counter CxOverloadClose = "downstream_cx_overload_close";
         Counter CxRxBytes = "downstream_cx_rx_bytes_total";
         Counter CxTxBytes = "downstream_cx_tx_bytes_total";
         Counter RouterRqTotal = "rq_total";
@@ -170,6 +174,7 @@ stats! {
         Gauge CxActive = "downstream_cx_active";
         Counter CxDestroy = "downstream_cx_destroy";
         Counter CxOverflow = "downstream_cx_overflow";
+        Counter CxOverloadReject = "downstream_cx_overload_reject";
         Counter PreCxTimeout = "downstream_pre_cx_timeout";
         Gauge PreCxActive = "downstream_pre_cx_active";
         Counter TransportSocketConnectTimeout = "downstream_cx_transport_socket_connect_timeout";

@@ -1,0 +1,1 @@
+"""Malformed messages and hostile frames: the answer that each must get."""
