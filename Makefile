@@ -12,20 +12,23 @@ PYTHON_SOURCES := src tests benches tools setup.py
 # What `make bench` compares with.
 PEERS := haproxy nginx wrk nghttp2-client gcc libc6-dev
 
-.PHONY: demo test check check-python check-rust unit unit-rust unit-python bench bench-hop bench-control \
+.PHONY: demo test check check-python check-stubs check-rust unit unit-rust unit-python bench bench-hop bench-control \
 	dev release deny docs clean format rust
 demo: $(STAMP) release  ## set everything up and run the main job
 	RIPSTOP_PROXY=$(RELEASE) $(BIN)/ripstop demo $(DEMO)
 
 test: check unit        ## everything that must hold before a change lands
 
-check: check-python check-rust
+check: check-python check-rust check-stubs
 
 check-python: $(STAMP)
 	$(BIN)/ruff check $(PYTHON_SOURCES)
 	$(BIN)/ruff format --check $(PYTHON_SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-stubs: $(STAMP) dev  ## what the .pyi says is what Rust gives
+	$(BIN)/stubtest ripstop._core
 
 check-rust: rust
 	$(CARGO) fmt --check

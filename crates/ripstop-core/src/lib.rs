@@ -5,6 +5,7 @@ pub mod authorization;
 pub mod balance;
 pub mod decision;
 pub mod decode;
+pub mod explain;
 pub mod http;
 pub mod http1;
 pub mod http2;

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 
 /// Whom and what rules are asked about.
 pub(super) struct Subject<'a> {
-    connection: &'a ConnectionInfo,
-    remote: IpAddr,
-    head: Option<&'a RequestHead>,
+    pub(super) connection: &'a ConnectionInfo,
+    pub(super) remote: IpAddr,
+    pub(super) head: Option<&'a RequestHead>,
 }
 
 static NO_FIELDS: Headers = Headers::new();
@@ -32,7 +32,8 @@ impl<'a> Subject<'a> {
             && policy.principals.iter().any(|principal| self.is(principal))
     }
 
-    fn may(&self, permission: &Permission) -> bool {
+    /// Whether a permission matches.
+    pub(super) fn may(&self, permission: &Permission) -> bool {
         let local = self.connection.local;
         match permission {
             Permission::And(all) => all.iter().all(|permission| self.may(permission)),
@@ -48,7 +49,8 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn is(&self, principal: &Principal) -> bool {
+    /// Whether a principal matches.
+    pub(super) fn is(&self, principal: &Principal) -> bool {
         match principal {
             Principal::And(all) => all.iter().all(|principal| self.is(principal)),
             Principal::Or(any) => any.iter().any(|principal| self.is(principal)),
@@ -73,6 +75,13 @@ impl<'a> Subject<'a> {
     fn has_path(&self, wanted: &StringMatcher) -> bool {
         let path = self.head.map_or(&b""[..], |head| head.path());
         !path.is_empty() && wanted.matches(path_for_matching(path))
+    }
+
+    /// The peer's first URI SAN, else DNS SAN, else subject; None without a certificate.
+    pub(super) fn peer_name(&self) -> Option<String> {
+        let peer = self.connection.tls.as_ref()?.peer.as_ref()?;
+        let first = peer.uris.first().map(|uri| uri.to_string());
+        Some(first.or_else(|| peer.dns_names.first().cloned()).unwrap_or_else(|| peer.subject.clone()))
     }
 
     /// Any URI SAN, any DNS SAN, or the subject. A peer without a certificate is nobody (stricter than Envoy, which takes

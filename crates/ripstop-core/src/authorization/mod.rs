@@ -1,7 +1,10 @@
 //! Role-based access control for requests and connections (`filters.http.rbac`, `filters.network.rbac`).
+mod closest;
 mod matching;
 #[cfg(test)]
 mod tests;
+
+pub use closest::{Near, Reasoned, reason_http, reason_network};
 
 use crate::http::RequestHead;
 use crate::record::{ConnectionInfo, DynamicMetadata, Told, Word};

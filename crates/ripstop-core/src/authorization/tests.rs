@@ -239,6 +239,62 @@ fn a_connection_has_no_headers_and_no_path() {
     }
 }
 
+fn principal(uri: &str) -> Principal {
+    Principal::Authenticated(Some(exact(uri)))
+}
+
+fn reasoned(policies: Vec<(&str, RbacPolicy)>, path: &str) -> Reasoned {
+    let rules = rules(RbacAction::Allow, policies);
+    reason_http(&rules, &caller("spiffe://mesh/a"), "192.0.2.7".parse().unwrap(), &request(path))
+}
+
+fn lacks(near: &Near) -> String {
+    let unmet: Vec<String> = near
+        .unmet
+        .iter()
+        .map(|m| format!("{} {} found {}", m.part, m.wanted, m.found.as_deref().unwrap_or("nothing")))
+        .collect();
+    format!("{}[{}] {}", near.policy, near.rule, unmet.join("; "))
+}
+
+#[test]
+fn the_rule_with_the_fewest_conditions_that_do_not_hold_is_the_closest() {
+    let both = Principal::And(vec![principal("spiffe://mesh/b"), Principal::UrlPath(exact("/y"))]);
+    let one = Principal::And(vec![
+        Principal::Or(vec![principal("spiffe://mesh/a"), principal("spiffe://mesh/c")]),
+        Principal::UrlPath(exact("/y")),
+    ]);
+    let rule = RbacPolicy { permissions: vec![Permission::Any], principals: vec![both, one] };
+    let found = reasoned(vec![("shop/web", rule)], "/x");
+    assert!(!found.decision.allowed && found.rule.is_none());
+    assert_eq!(lacks(&found.closest.unwrap()), "shop/web[1] path \"/y\" found /x");
+}
+
+#[test]
+fn alternatives_of_one_thing_are_told_as_one_and_what_must_not_be_as_not() {
+    for (rule, expected) in [
+        (
+            Principal::Or(vec![principal("spiffe://mesh/b"), principal("spiffe://mesh/c")]),
+            "p[0] principal \"spiffe://mesh/b\" or \"spiffe://mesh/c\" found spiffe://mesh/a",
+        ),
+        (
+            Principal::Not(Box::new(Principal::Or(vec![principal("spiffe://mesh/a"), principal("x")]))),
+            "p[0] principal not \"spiffe://mesh/a\" or \"x\" found spiffe://mesh/a",
+        ),
+    ] {
+        let found = reasoned(vec![("p", policy(Permission::Any, rule))], "/x");
+        assert_eq!(lacks(&found.closest.unwrap()), expected);
+    }
+}
+
+#[test]
+fn the_rule_that_matches_is_told() {
+    let principals = vec![principal("spiffe://mesh/b"), principal("spiffe://mesh/a")];
+    let rule = RbacPolicy { permissions: vec![Permission::Any], principals };
+    let found = reasoned(vec![("p", rule)], "/x");
+    assert_eq!((found.decision.policy.as_deref(), found.rule, found.closest), (Some("p"), Some(1), None));
+}
+
 proptest! {
     #[test]
     fn allow_and_deny_are_opposites(path in "/[ab]{0,2}", policies in proptest::collection::vec("/[ab]{0,2}", 0..4)) {
@@ -249,5 +305,14 @@ proptest! {
         let (allow, deny) = (ask(&made(RbacAction::Allow), &path), ask(&made(RbacAction::Deny), &path));
         prop_assert_ne!(allow.allowed(), deny.allowed());
         prop_assert_eq!(allow.allowed(), policies.contains(&path));
+    }
+
+    #[test]
+    fn a_closest_rule_lacks_something_and_only_what_was_denied_has_one(
+        path in "/[ab]{0,2}", policies in proptest::collection::vec("/[ab]{0,2}", 0..4),
+    ) {
+        let found = reasoned(policies.iter().map(|path| ("p", on_path(path))).collect(), &path);
+        prop_assert_eq!(found.closest.is_some(), !found.decision.allowed && !policies.is_empty());
+        prop_assert!(found.closest.is_none_or(|near| !near.unmet.is_empty()));
     }
 }

@@ -24,5 +24,5 @@ pub use host_set::{ClusterHealth, HostEntry, HostSet, LocalityInfo, resolved};
 pub use latency::Latency;
 pub use picker::{NoHost, PickContext, Picker};
 pub use priority::{LevelHealth, Loads};
-pub use simulate::{Share, Simulated, Simulation, simulate};
+pub use simulate::{Share, Simulated, Simulation, simulate, simulate_aggregate};
 pub use state::{Class, ClassState, ClusterCounters, ClusterState, Remaining};

@@ -7,6 +7,7 @@ mod cookie;
 mod domain;
 mod hash;
 mod matcher;
+mod miss;
 mod normalize;
 mod redirect;
 mod rewrite;
@@ -21,8 +22,13 @@ pub use cookie::{cookie_value, set_cookie};
 pub use domain::{virtual_host, without_port};
 pub use hash::{Hashed, hash_request};
 pub use matcher::query_value;
+pub(crate) use miss::header_miss;
+pub use miss::{Miss, first_miss};
 pub use normalize::{PathChange, PathRefused, normalize_path};
 pub use redirect::{location, redirect, to_tls};
 pub use rewrite::{host_of_endpoint, rewrite_host, rewrite_path};
 pub(crate) use select::path_for_matching;
-pub use select::{Chosen, Matched, Missed, choose_cluster, find_route, is_in_share, per_filter, scope_key};
+pub use select::{
+    Chosen, Level, Matched, Missed, choose_cluster, find_route, is_in_share, leveled_filter, per_filter,
+    scope_key, tcp_cluster,
+};

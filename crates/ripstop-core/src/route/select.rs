@@ -79,7 +79,7 @@ fn query_matches(wanted: &[QueryMatcher], head: &RequestHead) -> bool {
 }
 
 /// A request without a path (CONNECT) matches a `connect_matcher` only.
-fn path_matches(wanted: &RouteMatch, head: &RequestHead, path: &[u8]) -> bool {
+pub(super) fn path_matches(wanted: &RouteMatch, head: &RequestHead, path: &[u8]) -> bool {
     if head.path().is_empty() {
         return matches!(wanted.path, PathMatch::Connect) && head.method() == Method::Connect;
     }
@@ -137,16 +137,60 @@ fn weighted(clusters: &[WeightedCluster], total: u64, random: u64) -> Option<&We
     clusters.iter().rev().find(|cluster| cluster.weight > 0)
 }
 
+/// The cluster of a TCP connection: by SNI, or by weight. None: no cluster has any weight.
+pub fn tcp_cluster<'a>(proxy: &'a TcpProxy, server_name: &'a Arc<str>, random: u64) -> Option<&'a Arc<str>> {
+    if proxy.by_sni {
+        return Some(server_name);
+    }
+    if let [(name, _)] = proxy.clusters.as_slice() {
+        return Some(name);
+    }
+    let mut point = ((u128::from(random) * u128::from(proxy.total_weight)) >> 64) as u64;
+    for (name, weight) in &proxy.clusters {
+        if point < u64::from(*weight) {
+            return Some(name);
+        }
+        point -= u64::from(*weight);
+    }
+    None
+}
+
+/// Who says something about a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Level {
+    WeightedCluster,
+    Route,
+    VirtualHost,
+    RouteConfiguration,
+}
+
 /// What is said about a filter, the most specific first: weighted cluster, route, virtual host, RouteConfiguration.
 pub fn per_filter<'a>(
     filter: &str,
     matched: &Matched<'a>,
     weighted: Option<&'a WeightedCluster>,
 ) -> Option<&'a PerFilter> {
+    leveled_filter(filter, matched, weighted).map(|(_, config)| config)
+}
+
+/// The same, and who says it.
+pub fn leveled_filter<'a>(
+    filter: &str,
+    matched: &Matched<'a>,
+    weighted: Option<&'a WeightedCluster>,
+) -> Option<(Level, &'a PerFilter)> {
     let by_cluster = weighted.map_or(&[][..], |cluster| &cluster.per_filter);
-    let levels =
-        [by_cluster, &matched.route.per_filter, &matched.virtual_host.per_filter, &matched.config.per_filter];
-    levels.into_iter().flatten().find(|(name, _)| &**name == filter).map(|(_, config)| config)
+    let levels = [
+        (Level::WeightedCluster, by_cluster),
+        (Level::Route, &matched.route.per_filter),
+        (Level::VirtualHost, &matched.virtual_host.per_filter),
+        (Level::RouteConfiguration, &matched.config.per_filter),
+    ];
+    levels.into_iter().find_map(|(level, said)| {
+        let (_, config) = said.iter().find(|(name, _)| **name == *filter)?;
+        Some((level, config))
+    })
 }
 
 /// The key of a scope (`scoped_routes`): an element of a header's value. None where routes are not scoped, or it is missing.

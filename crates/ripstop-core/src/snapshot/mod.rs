@@ -9,6 +9,7 @@ mod listener;
 mod matcher;
 mod route;
 mod tls;
+mod words;
 
 pub use access_log::*;
 pub use cluster::*;

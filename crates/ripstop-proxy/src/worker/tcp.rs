@@ -17,20 +17,8 @@ const HALF_CLOSED_IDLE: Duration = Duration::from_secs(300);
 
 /// The cluster of a TCP connection: by SNI, or by weight.
 pub(crate) fn choose_cluster(proxy: &TcpProxy, ex: &Exchange) -> Option<Arc<str>> {
-    if proxy.by_sni {
-        return ex.info.as_ref().map(|info| info.server_name.clone());
-    }
-    if let [(name, _)] = proxy.clusters.as_slice() {
-        return Some(name.clone());
-    }
-    let mut point = ((u128::from(ex.random) * u128::from(proxy.total_weight)) >> 64) as u64;
-    for (name, weight) in &proxy.clusters {
-        if point < u64::from(*weight) {
-            return Some(name.clone());
-        }
-        point -= u64::from(*weight);
-    }
-    None
+    let info = ex.info.as_ref()?;
+    ripstop_core::route::tcp_cluster(proxy, &info.server_name, ex.random).cloned()
 }
 
 /// `hash_policy: source_ip`

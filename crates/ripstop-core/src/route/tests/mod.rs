@@ -1,6 +1,7 @@
 //! Builders for the tests of routing. What the tables expect was seen at Envoy 1.40 with the same configuration.
 mod changing;
 mod choosing;
+mod misses;
 mod paths;
 
 use crate::http::RequestHead;
