@@ -14,7 +14,7 @@ class NodeState:
     """One connected node. `generation` is the newest that all of it runs; `since` is wall seconds.
 
     `wanted` is the newest generation, `handed` the newest that had something new for this node: who runs `handed` runs
-    `wanted`.
+    `wanted`. `withheld` is what the node was not sent because it would refuse it, in the words of a refusal.
     """
 
     node: NodeId
@@ -26,10 +26,16 @@ class NodeState:
     handed: int = 0
     generation: int = -1
     nacks: tuple[Nack, ...] = ()
+    withheld: tuple[Nack, ...] = ()
     not_on_this_data_plane: tuple[str, ...] = ()
     pushes: int = 0
     bytes_sent: int = 0
     streams: int = 1
+
+    @property
+    def refusals(self) -> tuple[Nack, ...]:
+        """All that the node does not run although it should."""
+        return (*self.withheld, *self.nacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,12 @@ class Fleet:
             state.wanted = state.handed = generation
             state.not_on_this_data_plane = not_on_this_data_plane
 
+    def withheld(self, node: NodeId, refusals: tuple[Nack, ...]) -> None:
+        """What a node is not sent of its newest snapshot; nothing when all of it is sent."""
+        state = self.nodes.get(node)
+        if state is not None:
+            state.withheld = refusals
+
     def unaffected(self, node: NodeId, generation: int) -> None:
         """A generation has nothing new for a node: once it runs what it was handed last, it runs this one."""
         state = self.nodes.get(node)
@@ -126,8 +138,8 @@ class Fleet:
         """Who runs `generation` (or a later one), who has yet to answer, who refuses. Who was handed nothing (it is not
         registered yet) is not waited for."""
         wanted = [state for state in self.nodes.values() if state.handed]
-        live = [s for s in wanted if s.generation >= generation and not s.nacks]
-        refused = [(s.node, nack) for s in wanted if s.generation >= generation for nack in s.nacks]
+        live = [s for s in wanted if s.generation >= generation and not s.refusals]
+        refused = [(s.node, nack) for s in wanted if s.generation >= generation for nack in s.refusals]
         waiting = [s.node for s in wanted if s.generation < generation]
         return Rollout(
             generation,

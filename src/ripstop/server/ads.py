@@ -99,6 +99,7 @@ class Stream:
         self._plane.fleet.connected(self._state(node, first, is_grpc))
         if watch.snapshot is not None:
             self._plane.fleet.targeted(node, watch.generation, watch.snapshot.not_on_this_data_plane)
+            self._plane.fleet.withheld(node, watch.withheld)
         self._streams.opened(node, self._machine)
         try:
             await self._serve(first, watch)

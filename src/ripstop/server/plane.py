@@ -15,7 +15,9 @@ import structlog
 
 from ripstop.clock import Clock
 from ripstop.compiler import Compiler
+from ripstop.control import preflight
 from ripstop.control.fleet import Fleet, Rollout
+from ripstop.control.preflight import Preflight
 from ripstop.control.reconcile import (
     Deregistered,
     DocumentsChanged,
@@ -34,6 +36,7 @@ from ripstop.model.topology import Topology
 from ripstop.model.workload import Endpoint, Health, NodeKind, Registration
 from ripstop.observe import ControlMetrics, Signals
 from ripstop.storage import Store
+from ripstop.xds.ads import Nack
 from ripstop.xds.snapshot import Snapshot
 
 SETTLE_S = 0.01
@@ -55,6 +58,7 @@ class Watch:
     is_grpc: bool
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     snapshot: Snapshot | None = None
+    withheld: tuple[Nack, ...] = ()
     registration: Registration | None = None
     generation: int = -1
 
@@ -75,7 +79,7 @@ class Plane:
         self.started_at = clock.wall()
         self.fleet, self.signals, self.metrics = Fleet(), Signals(), ControlMetrics()
         self.reconciler = Reconciler(trust_domain=authority.trust_domain, generation=store.generation())
-        self.compiler = Compiler()
+        self.compiler, self.preflight = Compiler(), Preflight()
         self.on_documents: list[Callable[[tuple[Document, ...]], None]] = []
         self.documents_lock = asyncio.Lock()
         self._watches: dict[NodeId, set[Watch]] = {}
@@ -198,20 +202,33 @@ class Plane:
                 self.fleet.unaffected(node, topology.generation)
                 continue
             snapshot = snapshot or self._compile(topology, node, is_grpc=watch.is_grpc)
-            if snapshot is None:
-                continue
-            if watch.snapshot is not None and snapshot.resources == watch.snapshot.resources:
-                watch.registration = topology.nodes.get(node)
-                self.fleet.unaffected(node, topology.generation)
-            else:
+            if snapshot is not None:
                 self._hand_over(watch, snapshot, topology)
         return 1 if snapshot else 0
 
     def _hand_over(self, watch: Watch, snapshot: Snapshot, topology: Topology) -> None:
-        watch.snapshot, watch.generation = snapshot, topology.generation
-        watch.registration = topology.nodes.get(watch.node)
-        self.fleet.targeted(watch.node, topology.generation, snapshot.not_on_this_data_plane)
+        """Have a stream told of a snapshot, if it has anything new; what its node would refuse stays as it was."""
+        node, generation = watch.node, topology.generation
+        watch.registration = topology.nodes.get(node)
+        snapshot = self._passed(watch, snapshot)
+        if watch.snapshot is not None and snapshot.resources == watch.snapshot.resources:
+            self.fleet.unaffected(node, generation)
+            return
+        watch.snapshot, watch.generation = snapshot, generation
+        self.fleet.targeted(node, generation, snapshot.not_on_this_data_plane)
         watch.wake.set()
+
+    def _passed(self, watch: Watch, snapshot: Snapshot) -> Snapshot:
+        withheld: tuple[Nack, ...] = ()
+        if watch.registration is not None and not watch.is_grpc and preflight.concerns(watch.registration):
+            snapshot, withheld = self.preflight.passed(snapshot, watch.snapshot)
+        told = {(nack.names, nack.message) for nack in watch.withheld}
+        for nack in withheld:
+            if (nack.names, nack.message) not in told:
+                log.warning("withheld", node=str(watch.node), names=nack.names, message=nack.message)
+        watch.withheld = withheld
+        self.fleet.withheld(watch.node, withheld)
+        return snapshot
 
     def _compile(self, topology: Topology, node: NodeId, *, is_grpc: bool) -> Snapshot | None:
         """A node that is not registered (any more) keeps what it has; a gRPC client needs no registration."""

@@ -173,8 +173,8 @@ def _node(services: Services, node: NodeId) -> dict[str, Any]:
         "data_plane": _data_plane(state, registration),
         "generation": state.generation if state else None,
         "wanted": state.wanted if state else None,
-        "is_current": state is not None and state.generation >= state.wanted and not state.nacks,
-        "nacks": [{"type": n.type_url, "names": n.names, "message": n.message} for n in state.nacks]
+        "is_current": state is not None and state.generation >= state.wanted and not state.refusals,
+        "nacks": [{"type": n.type_url, "names": n.names, "message": n.message} for n in state.refusals]
         if state
         else [],
         "not_on_this_data_plane": list(state.not_on_this_data_plane) if state else [],

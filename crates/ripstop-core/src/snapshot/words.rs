@@ -110,7 +110,7 @@ impl FallbackTriggers {
             (self.overflow, "overflow"),
             (self.timeout, "timeout"),
         ];
-        let set = flags.into_iter().filter_map(|(is_set, word)| is_set.then(|| word.to_owned()));
+        let set = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word.to_owned());
         let statuses = self.status.iter().map(|(first, last)| match first == last {
             true => first.to_string(),
             false => format!("{first}-{last}"),
