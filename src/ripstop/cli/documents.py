@@ -121,6 +121,9 @@ def diff(
 def check(files: FilesArgument, json: JsonOption = False) -> None:
     """Tell every fault of files, without a control plane.
 
+    Sound documents are compiled for a sidecar of each service and for each gateway, and what comes of it is read as the
+    native data plane would read it.
+
     \b
     Examples:
       ripstop check mesh/
@@ -128,11 +131,12 @@ def check(files: FilesArgument, json: JsonOption = False) -> None:
     """
     from dataclasses import asdict
 
+    from ripstop.control.trial import trial
     from ripstop.model.check import check
     from ripstop.model.parse import parse
 
     parsed = parse(read(files))
-    faults = (*parsed.faults, *check(parsed.documents))
+    faults = (*parsed.faults, *check(parsed.documents)) or trial(parsed.documents)
     if json:
         show_json({"documents": [d.title for d in parsed.documents], "faults": [asdict(f) for f in faults]})
     else:

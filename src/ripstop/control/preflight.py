@@ -64,7 +64,7 @@ def _without(
 
 
 def _refusal(generation: int, resource: Resource, faults: Faults) -> Nack:
-    told = "; ".join(f"{path}: {problem}{_at(resource, path)}" for path, problem in faults)
+    told = "; ".join(f"{path}: {' '.join(problem.split())}{_at(resource, path)}" for path, problem in faults)
     return Nack(
         resource.type_url, generation, f"not sent, the data plane cannot run it: {told}", (resource.name,)
     )
