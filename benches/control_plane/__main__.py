@@ -1,7 +1,8 @@
 """Time from a change to the last node's answer, reconnect of all nodes, memory, bytes: at 1,000 services × 10 endpoints
 and 1,000 nodes that use 20 services each.
 
-`python -m benches.control_plane [--services N] [--endpoints N] [--nodes N] [--uses N] [--json FILE]`
+`python -m benches.control_plane [--services N] [--endpoints N] [--nodes N] [--uses N] [--data-plane native|envoy]
+[--json FILE]`
 """
 
 from __future__ import annotations
@@ -60,9 +61,10 @@ def services_text(services: int, uses: int, chance: random.Random) -> str:
     return "---\n".join(made)
 
 
-def register(client: Any, service: str, instance: str, port: int) -> None:
+def register(client: Any, service: str, instance: str, port: int, data_plane: str) -> None:
     body = {
         "node": ["default", service, instance],
+        "data_plane": data_plane,
         "app_port": 8080,
         "inbound_port": port,
         "outbound_port": 15001,
@@ -122,6 +124,9 @@ def main() -> int:
         ("rounds", 5),
     ):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument(
+        "--data-plane", default="native", help="what nodes say they run (envoy: no pre-flight)"
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, LocalMesh(Path(directory) / "m") as mesh:
@@ -145,7 +150,11 @@ def measure(mesh: LocalMesh, options: argparse.Namespace, directory: Path) -> di
     with mesh.client() as client:
         for number in range(options.services * options.endpoints):
             register(
-                client, f"s{number % options.services}", f"i{number // options.services}", 10_000 + number
+                client,
+                f"s{number % options.services}",
+                f"i{number // options.services}",
+                10_000 + number,
+                options.data_plane,
             )
         say(f"registered in {time.monotonic() - began:.0f} s; enrolling {options.nodes} nodes …")
         who = [
@@ -170,7 +179,8 @@ def run(mesh: LocalMesh, nodes: Nodes, options: argparse.Namespace, chance: rand
     say(f"connected in {connect_s:.1f} s, {first['bytes'] / 1e6:.1f} MB")
     target = f"s{chance.randrange(options.services)}"
     endpoint_rounds = [
-        timed(nodes, mesh, lambda n=n: move(mesh, target, 40_000 + n)) for n in range(options.rounds)
+        timed(nodes, mesh, lambda n=n: move(mesh, target, 40_000 + n, options.data_plane))
+        for n in range(options.rounds)
     ]
     route_rounds = [timed(nodes, mesh, lambda n=n: route(mesh, target, n)) for n in range(options.rounds)]
     memory = memory_mb(mesh.control_pid)
@@ -207,11 +217,12 @@ def median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     return sorted(rounds, key=lambda r: r["s"])[len(rounds) // 2]
 
 
-def move(mesh: LocalMesh, service: str, port: int) -> int:
+def move(mesh: LocalMesh, service: str, port: int, data_plane: str) -> int:
     """One endpoint of a service is elsewhere now."""
     with mesh.client() as client:
         body = {
             "node": ["default", service, "i9"],
+            "data_plane": data_plane,
             "app_port": 8080,
             "inbound_port": port,
             "outbound_port": 15001,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -28,7 +29,9 @@ class Preflight:
     """Verdicts on resources, each asked for once however many nodes are sent it. Pure but for what it remembers."""
 
     check: Check = _core.check
-    _verdicts: dict[tuple[str, str], Faults] = field(default_factory=dict)
+    _sound: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Versions by type."""
+    _faulty: dict[tuple[str, str], Faults] = field(default_factory=dict)
 
     def passed(self, snapshot: Snapshot, before: Snapshot | None) -> tuple[Snapshot, tuple[Nack, ...]]:
         """`snapshot` with each resource that would be refused as it was in `before` (left out when it was not there), and
@@ -36,7 +39,7 @@ class Preflight:
         made: dict[str, Mapping[str, Resource]] = {}
         refused: list[Nack] = []
         for url, by_name in snapshot.resources.items():
-            bad = {name: faults for name, r in by_name.items() if (faults := self._faults(r))}
+            bad = self._bad(url, by_name)
             if bad:
                 kept = before.of_type(url) if before else {}
                 made[url] = _without(by_name, bad, kept)
@@ -45,14 +48,30 @@ class Preflight:
             return snapshot, ()
         return replace(snapshot, resources={**snapshot.resources, **made}), tuple(refused)
 
+    def _bad(self, url: str, by_name: Mapping[str, Resource]) -> dict[str, Faults]:
+        """The resources with faults, by name. For most nodes there is nothing new: that is one look at all versions."""
+        sound = self._sound[url]
+        if sound.issuperset({resource.version for resource in by_name.values()}):
+            return {}
+        news = ((name, resource) for name, resource in by_name.items() if resource.version not in sound)
+        return {name: faults for name, resource in news if (faults := self._faults(resource))}
+
     def _faults(self, resource: Resource) -> Faults:
         key = (resource.type_url, resource.version)
-        known = self._verdicts.get(key)
-        if known is None:
-            if len(self._verdicts) >= VERDICTS_MAX:
-                self._verdicts.clear()
-            known = self._verdicts[key] = tuple(self.check(resource.type_url, resource.body))
-        return known
+        faults = self._faulty.get(key)
+        if faults is None:
+            faults = tuple(self.check(resource.type_url, resource.body))
+            self._remember(key, faults)
+        return faults
+
+    def _remember(self, key: tuple[str, str], faults: Faults) -> None:
+        if len(self._faulty) + sum(map(len, self._sound.values())) >= VERDICTS_MAX:
+            self._faulty.clear()
+            self._sound.clear()
+        if faults:
+            self._faulty[key] = faults
+        else:
+            self._sound[key[0]].add(key[1])
 
 
 def _without(
