@@ -8,7 +8,7 @@ import datetime
 import json
 import socket
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from cryptography.x509.oid import NameOID
 from envoy.service.discovery.v3 import ads_pb2_grpc
 from envoy.service.secret.v3 import sds_pb2_grpc
 
+from ripstop.proxy.bootstrap_file import read_bootstrap
+from ripstop.proxy.native import proxy_command
 from ripstop.xds import names, pb, type_urls
 from ripstop.xds.ads import (
     AdsServerStream,
@@ -221,18 +223,41 @@ async def control_plane() -> AsyncIterator[tuple[ControlPlane, int]]:
 @contextlib.asynccontextmanager
 async def envoy_peer(directory: Path) -> AsyncIterator[EnvoyPeer]:
     """Start Envoy; it is stopped at the end."""
+
+    def command(config: Path, log: Path) -> list[str]:
+        words = ["--disable-hot-restart", "--concurrency", "1", "--log-path", str(log)]
+        return [str(BINARY), "-c", str(config), *words]
+
+    async with _peer(directory, command) as started:
+        yield started
+
+
+@contextlib.asynccontextmanager
+async def native_peer(directory: Path) -> AsyncIterator[EnvoyPeer]:
+    """Start the native data plane with the same bootstrap; it is stopped at the end."""
+
+    def command(config: Path, _: Path) -> list[str]:
+        serialized = config.with_suffix(".pb")
+        serialized.write_bytes(read_bootstrap(config))
+        return proxy_command(serialized, concurrency=1)
+
+    async with _peer(directory, command) as started:
+        yield started
+
+
+@contextlib.asynccontextmanager
+async def _peer(directory: Path, command: Callable[[Path, Path], list[str]]) -> AsyncIterator[EnvoyPeer]:
     async with control_plane() as (control, port):
         admin_port = free_port()
-        config, log = directory / "bootstrap.json", directory / "envoy.log"
+        config, log = directory / "bootstrap.json", directory / "peer.log"
         config.write_text(json.dumps(_bootstrap(port, admin_port)))
-        arguments = ["-c", str(config), "--disable-hot-restart", "--concurrency", "1", "--log-path", str(log)]
         with (directory / "output").open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                BINARY, *arguments, stdout=output, stderr=asyncio.subprocess.STDOUT
+                *command(config, log), stdout=output, stderr=asyncio.subprocess.STDOUT
             )
         try:
             yield EnvoyPeer(control, admin_port, log)
-            assert process.returncode is None, f"Envoy died:\n{log.read_text()[-4000:]}"
+            assert process.returncode is None, f"it died:\n{log.read_text()[-4000:]}"
         finally:
             if process.returncode is None:
                 process.kill()

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ripstop import _core
 from ripstop.model.workload import DataPlaneKind, NodeKind, Registration
 from ripstop.xds import lines
 from ripstop.xds.ads import Nack
@@ -15,8 +14,22 @@ from ripstop.xds.snapshot import Resource, Snapshot
 VERDICTS_MAX = 100_000
 """Resources whose verdict is remembered, by type and content; beyond, all are forgotten once."""
 
+try:
+    from ripstop import _core
+except ImportError:
+    _core = None  # type: ignore[assignment]
+
 Check = Callable[[str, bytes], list[tuple[str, str]]]
 Faults = tuple[tuple[str, str], ...]
+
+
+def _no_verdict(type_url: str, body: bytes) -> list[tuple[str, str]]:
+    """Installed without the native data plane (RIPSTOP_BUILD_RUST=0): what it would say is not known."""
+    return []
+
+
+CHECK: Check = _core.check if _core is not None else _no_verdict
+"""The decoder's verdict on a resource: (path, problem) of every fault."""
 
 
 def concerns(node: Registration) -> bool:
@@ -28,7 +41,7 @@ def concerns(node: Registration) -> bool:
 class Preflight:
     """Verdicts on resources, each asked for once however many nodes are sent it. Pure but for what it remembers."""
 
-    check: Check = _core.check
+    check: Check = CHECK
     _sound: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Versions by type."""
     _faulty: dict[tuple[str, str], Faults] = field(default_factory=dict)

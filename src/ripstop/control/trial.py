@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from ripstop import _core
 from ripstop.compiler import Compiler
+from ripstop.control import preflight
 from ripstop.control.reconcile import DocumentsChanged, Reconciler, Registered
 from ripstop.errors import Fault
 from ripstop.ids import NodeId, ServiceId
@@ -95,7 +95,7 @@ def _services_in(part: object, namespace: str) -> Iterator[ServiceId]:
 
 
 def _faults(topology: Topology, resource: Resource) -> Iterator[Fault]:
-    for path, problem in _core.check(resource.type_url, resource.body):
+    for path, problem in preflight.CHECK(resource.type_url, resource.body):
         source = _source(topology, resource, path) or Source(
             file=resource.name, line=0, document="", path=path
         )
