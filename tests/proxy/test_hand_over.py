@@ -55,6 +55,7 @@ class Proxies:
     """Processes of one bootstrap: a listener, an upstream, an admin interface on TCP."""
 
     def __init__(self, directory: Path, upstream: int) -> None:
+        self.pipe = directory / "in.sock"
         directory.chmod(0o700)
         self.port, self.admin = free_port(), free_port()
         self.directory, self.hand_over = directory, directory / "hand-over.sock"
@@ -99,7 +100,12 @@ class Proxies:
                         "address": address(self.port),
                         "traffic_direction": "INBOUND",
                         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-                    }
+                    },
+                    {
+                        "name": "pipe",
+                        "address": {"pipe": {"path": str(self.pipe)}},
+                        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+                    },
                 ],
                 "clusters": [
                     {
@@ -235,6 +241,38 @@ def test_a_process_that_does_not_get_ready_leaves_the_one_before_it_serving(
     assert callers.failures == []
 
 
+def test_sockets_in_the_file_system_are_handed_over_too(tmp_path: Path, upstream: int) -> None:
+    with running(tmp_path, upstream) as proxies:
+        inode = proxies.pipe.stat().st_ino
+        for _ in range(2):
+            before = proxies.processes[-1]
+            proxies.start(concurrency=2)
+            assert before.wait(SOON_S) == 0, proxies.log()
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(proxies.pipe))) as client:
+                assert client.get("http://pipe/").text == "ok"
+        assert proxies.pipe.stat().st_ino == inode
+
+
+def test_what_listens_does_not_become_more_from_process_to_process(tmp_path: Path, upstream: int) -> None:
+    with running(tmp_path, upstream) as proxies:
+        counts = []
+        for number in range(6):
+            before = proxies.processes[-1]
+            proxies.start(concurrency=(3, 1)[number % 2])
+            assert before.wait(SOON_S) == 0, proxies.log()
+            proxies.wait_ready()
+            counts.append(len(list(Path(f"/proc/{proxies.processes[-1].pid}/fd").iterdir())))
+        assert max(counts[4:]) <= max(counts[:2]), counts
+
+
+def test_nobody_finds_a_process_that_has_ended(tmp_path: Path, upstream: int) -> None:
+    with running(tmp_path, upstream) as proxies:
+        eventually(proxies.hand_over.exists, proxies.log)
+        proxies.processes[0].terminate()
+        assert proxies.processes[0].wait(SOON_S) == 0
+        assert not proxies.hand_over.exists()
+
+
 def test_a_connection_that_stays_idle_is_closed_by_the_deadline(tmp_path: Path, upstream: int) -> None:
     with running(tmp_path, upstream) as proxies:
         idle = http.client.HTTPConnection("127.0.0.1", proxies.port, timeout=SOON_S)
@@ -308,7 +346,7 @@ def closes(proxies: Proxies) -> bool:
     """Whether an answer says that it is the last of its connection."""
     answer = httpx.get(f"http://127.0.0.1:{proxies.port}/", timeout=SOON_S)
     assert answer.status_code == 200
-    return answer.headers.get("connection") == "close"
+    return bool(answer.headers.get("connection") == "close")
 
 
 def is_refused(proxies: Proxies) -> bool:

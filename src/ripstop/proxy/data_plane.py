@@ -17,6 +17,7 @@ from ripstop.proxy.program import Files, Program, die_with_parent
 
 READY_S = 30.0
 STOP_S = 5.0
+TAKE_OVER_S = 60.0
 LOG_TAIL = 12
 RESTART_FIRST_S, RESTART_LAST_S, IS_STABLE_AFTER_S = 0.1, 10.0, 60.0
 
@@ -83,7 +84,10 @@ class DataPlane:
             self._successor = new = await self._spawn()
             ends = [asyncio.create_task(process.wait()) for process in (old, new)]
             try:
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(ends, timeout=TAKE_OVER_S, return_when=asyncio.FIRST_COMPLETED)
+                if not done:  # it hangs; by itself it gives up much sooner
+                    new.kill()
+                    await new.wait()
             finally:
                 for end in ends:
                     end.cancel()

@@ -109,11 +109,14 @@ impl Doors {
         Ok(())
     }
 
-    /// Accept no more questions where another process answers them.
+    /// The process ends. Where another one answers the admin interface's questions, no more are accepted; where there is
+    /// none, nobody shall look for sockets here.
     pub async fn close(&mut self, plane: &Plane) {
-        if plane.relieved.is_some()
-            && let Some(serving) = self.serving.take()
-        {
+        if plane.relieved.is_none() {
+            if let Some(path) = self.hand_over.take().filter(|_| self.state == State::Open) {
+                let _ = std::fs::remove_file(path);
+            }
+        } else if let Some(serving) = self.serving.take() {
             serving.abort();
             let _ = serving.await;
         }

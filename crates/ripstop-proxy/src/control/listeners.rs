@@ -2,8 +2,9 @@
 use super::hand_over::{Given, Purpose};
 use super::mailbox::ListenSocket;
 use ripstop_core::snapshot::{Address, Listener};
+use rustix::net::sockopt::socket_cookie;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -160,7 +161,10 @@ fn adopt(
             && given.address == address
             && (!is_any_port || given.name == *listener.name)
     };
-    let found: Vec<Socket> = inherited.extract_if(.., is_it).map(|given| given.socket.into()).collect();
+    let mut found: Vec<Socket> = inherited.extract_if(.., is_it).map(|given| given.socket.into()).collect();
+    // Where threads shared a socket it came once for each.
+    let mut cookies = HashSet::new();
+    found.retain(|socket| socket_cookie(socket).map_or(true, |cookie| cookies.insert(cookie)));
     (!found.is_empty()).then(|| spread(found, workers))
 }
 

@@ -1,11 +1,11 @@
 //! The old process: waits for one that comes after it.
-use super::Given;
 use super::channel::{Channel, Message};
+use super::{Given, check_directory, check_peer};
 use crate::control::log::log;
 use crate::control::plane::Event;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc as sync;
 use std::time::Duration;
@@ -42,7 +42,10 @@ impl Door {
         check_directory(path).map_err(fault)?;
         let bind = || -> io::Result<Socket> {
             let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-            let _ = std::fs::remove_file(path); // of a process that is gone: a living one was asked before
+            // Of a process that is gone: a living one was asked before.
+            if std::fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket()) {
+                std::fs::remove_file(path)?;
+            }
             socket.bind(&SockAddr::unix(path)?)?;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
             socket.listen(4)?;
@@ -81,28 +84,10 @@ impl Door {
     }
 }
 
-/// Only the owner of the directory, who must be us or root, may put something there.
-fn check_directory(path: &Path) -> Result<(), String> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let about = std::fs::metadata(directory).map_err(|error| error.to_string())?;
-    let is_ours = about.uid() == rustix::process::geteuid().as_raw() || about.uid() == 0;
-    if !is_ours || about.mode() & 0o022 != 0 {
-        return Err("others may write to its directory".to_owned());
-    }
-    Ok(())
-}
-
 /// Give the sockets to a process of our own user, and wait until it serves.
 fn give<'a>(channel: &'a Channel, events: &mpsc::UnboundedSender<Event>) -> io::Result<&'a Channel> {
     let other = |why: &str| io::Error::other(why.to_owned());
-    let peer = rustix::net::sockopt::socket_peercred(channel.socket())?;
-    let own = rustix::process::geteuid();
-    if peer.uid != own && !peer.uid.is_root() {
-        return Err(other("it is another user's"));
-    }
+    check_peer(channel)?;
     if !matches!(channel.receive(WORD)?, Some(Message::Hello)) {
         return Err(other("it said nothing that is known here"));
     }

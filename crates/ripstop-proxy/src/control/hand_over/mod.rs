@@ -11,7 +11,11 @@ mod successor;
 pub use donor::{Door, Predecessor};
 pub use successor::{Heritage, inherit};
 
+use channel::Channel;
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,4 +37,27 @@ pub struct Given {
     pub address: String,
     /// The socket itself.
     pub socket: OwnedFd,
+}
+
+/// Only the owner of the directory, who must be us or root, may put something there.
+fn check_directory(path: &Path) -> Result<(), String> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let about = std::fs::metadata(directory).map_err(|error| error.to_string())?;
+    let is_ours = about.uid() == rustix::process::geteuid().as_raw() || about.uid() == 0;
+    if !is_ours || about.mode() & 0o022 != 0 {
+        return Err("others may write to its directory".to_owned());
+    }
+    Ok(())
+}
+
+/// The other process is of our own user, or root's.
+fn check_peer(channel: &Channel) -> io::Result<()> {
+    let peer = rustix::net::sockopt::socket_peercred(channel.socket())?;
+    if peer.uid != rustix::process::geteuid() && !peer.uid.is_root() {
+        return Err(io::Error::other("the other process is another user's"));
+    }
+    Ok(())
 }

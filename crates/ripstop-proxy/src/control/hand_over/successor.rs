@@ -1,6 +1,6 @@
 //! The new process: takes over from the one before it, if there is one.
 use super::channel::{Channel, Message};
-use super::{Given, Purpose};
+use super::{Given, Purpose, check_directory, check_peer};
 use crate::control::log::log;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,6 +24,7 @@ pub struct Heritage {
 /// There is one, and it does not give them.
 pub fn inherit(path: &Path) -> Result<Option<Heritage>, String> {
     let fault = |why: String| format!("--hand-over {}: {why}", path.display());
+    check_directory(path).map_err(fault)?;
     let channel = match Channel::connect(path) {
         Ok(channel) => channel,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -37,6 +38,7 @@ pub fn inherit(path: &Path) -> Result<Option<Heritage>, String> {
 }
 
 fn ask(channel: &Channel) -> io::Result<Vec<Given>> {
+    check_peer(channel)?;
     channel.send(&Message::Hello, WORD)?;
     let mut sockets = Vec::new();
     loop {
