@@ -44,6 +44,11 @@ class RipstopError(Exception):
         self.message = message
         self.cure = cure
 
+    def told(self) -> str:
+        """What people are told, in lines."""
+        cure = f"\n  cure: {self.cure}" if self.cure else ""
+        return f"ripstop: {self.message}{cure}"
+
 
 class InvalidDocuments(RipstopError):
     """Documents have faults; all of them are in `faults`, ordered by file and line."""
@@ -51,6 +56,10 @@ class InvalidDocuments(RipstopError):
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__(f"{len(faults)} fault{'s' if len(faults) != 1 else ''} in the documents")
         self.faults = faults
+
+    def told(self) -> str:
+        """Every fault with its place and cure, then how many there are."""
+        return "\n".join([*map(str, self.faults), super().told()])
 
 
 class NotFound(RipstopError):

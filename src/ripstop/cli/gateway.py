@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ripstop.cli.connect import DataPlaneOption, NamespaceOption, ServerOption, StateOption
-from ripstop.cli.run import say_ready, sidecar_settings
+from ripstop.cli.run import sidecar_settings
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,11 +44,9 @@ def gateway(
       ripstop gateway edge
       ripstop gateway edge --namespace shop --access-log edge.log
     """
-    from ripstop.app import configure_logs
     from ripstop.model.workload import NodeKind
-    from ripstop.proxy.gateway import run_gateway
+    from ripstop.proxy.told import Told, become_agent
 
-    configure_logs(level="warning")
     values = {
         "name": name,
         "namespace": namespace,
@@ -60,5 +57,4 @@ def gateway(
         "lease_s": lease,
         "data_plane": data_plane,
     }
-    settings = sidecar_settings(values, state, server, access_log, metrics_port)
-    raise typer.Exit(asyncio.run(run_gateway(settings, say_ready)))
+    become_agent(Told(settings=sidecar_settings(values, state, server, access_log, metrics_port)))

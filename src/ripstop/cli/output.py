@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ripstop.errors import Fault, InvalidDocuments, RipstopError
+from ripstop.errors import Fault, RipstopError
 
 
 def show_json(value: Any) -> None:
@@ -33,11 +33,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
 
 def show_error(error: RipstopError) -> None:
     """Tell a refusal on stderr."""
-    if isinstance(error, InvalidDocuments):
-        show_faults(error.faults)
-    print(f"ripstop: {error.message}", file=sys.stderr)
-    if error.cure:
-        print(f"  cure: {error.cure}", file=sys.stderr)
+    print(error.told(), file=sys.stderr)
 
 
 def show_faults(faults: Iterable[Fault]) -> None:

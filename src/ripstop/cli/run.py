@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +13,7 @@ from ripstop.cli.connect import DataPlaneOption, NamespaceOption, ServerOption, 
 if TYPE_CHECKING:
     from ripstop.proxy.control_client import Place
     from ripstop.proxy.memory import Kept
-    from ripstop.proxy.sidecar import Sidecar, SidecarSettings
+    from ripstop.proxy.sidecar import SidecarSettings
     from ripstop.settings import State
 
 
@@ -85,13 +83,12 @@ def run(
       ripstop run worker --upstream postgres:5432=15432 -- ./worker
       RIPSTOP_TOKEN=rst1.… ripstop run reviews --port 9080 --address 10.0.0.7 -- ./reviews
     """
-    from ripstop.app import configure_logs
     from ripstop.errors import RipstopError
-    from ripstop.proxy.run import Command, run_command
+    from ripstop.proxy.run import Command
+    from ripstop.proxy.told import Told, become_agent
 
     if not command:
         raise RipstopError("there is no command to run", cure=f"ripstop run {name} --port 9080 -- COMMAND")
-    configure_logs(level="warning")
     values = {
         "name": name,
         "namespace": namespace,
@@ -110,12 +107,7 @@ def run(
         "data_plane": data_plane,
     }
     settings = sidecar_settings(values, state, server, access_log, metrics_port)
-
-    def ready(sidecar: Sidecar) -> None:
-        if not quiet:
-            say_ready(sidecar)
-
-    raise typer.Exit(asyncio.run(run_command(settings, Command(tuple(command), grace), ready)))
+    become_agent(Told(settings=settings, command=Command(tuple(command), grace), says_ready=not quiet))
 
 
 def sidecar_settings(
@@ -216,16 +208,3 @@ def _upstream(text: str, namespace: str) -> Any:
         )
     service = ServiceId.parse(match[1], namespace)
     return Upstream(service=service, port=int(match[2]), local_port=int(match[3]))
-
-
-def say_ready(sidecar: Sidecar) -> None:
-    """Where things are, on stderr."""
-    r = sidecar.registration
-    lines = [f"{r.node} is ready"]
-    if r.outbound_port:
-        lines.append(f"  calls out  http://127.0.0.1:{r.outbound_port}  (HTTP_PROXY, or Host: SERVICE)")
-    lines += [f"  upstream   127.0.0.1:{u.local_port} → {u.service} port {u.port}" for u in r.upstreams]
-    if r.app_port:
-        lines.append(f"  calls in   {r.address}:{r.inbound_port} (mTLS) → 127.0.0.1:{r.app_port}")
-    lines.append(f"  metrics    http://127.0.0.1:{sidecar.metrics_port}/metrics")
-    print("\n".join(lines), file=sys.stderr)

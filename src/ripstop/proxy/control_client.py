@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import httpx
+from urllib.parse import quote, urlencode, urlsplit
 
 from ripstop.errors import Conflict, Fault, InvalidDocuments, NotFound, Refused, RipstopError, Unavailable
-from ripstop.identity import read_join_token
+from ripstop.proxy.connections import FAILURES, Answer, Connections
 from ripstop.settings import State
 
 CONNECT_S, READ_S = 3.0, 10.0
+_OF_PATHS = "/:?=&%,+~@"
+"""Characters that stand for themselves in the paths we make; what an operator typed may hold any other."""
 _KINDS: dict[int, type[RipstopError]] = {403: Refused, 404: NotFound, 409: Conflict, 503: Unavailable}
 
 
@@ -32,6 +34,24 @@ class Place:
     def __str__(self) -> str:
         return str(self.socket) if self.socket else self.url
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "socket": str(self.socket) if self.socket else None,
+            "url": self.url,
+            "trust_pem": self.trust_pem,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Place:
+        """Read what `to_json` made.
+
+        Raises:
+            TypeError, KeyError: it is something else.
+        """
+        socket = Path(value["socket"]) if value["socket"] else None
+        return cls(socket=socket, url=str(value["url"]), trust_pem=str(value["trust_pem"]))
+
 
 class ControlClient:
     """Calls the API; answers are JSON values, refusals are our own errors."""
@@ -40,13 +60,11 @@ class ControlClient:
         self, place: Place, *, token: str = "", certificate: tuple[bytes, bytes] | None = None
     ) -> None:
         self.place = place
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        timeout = httpx.Timeout(READ_S, connect=CONNECT_S)
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
         if place.socket is not None:
-            transport = httpx.HTTPTransport(uds=str(place.socket))
+            self._connections = Connections.unix(place.socket, CONNECT_S)
         else:
-            transport = httpx.HTTPTransport(verify=client_context(place.trust_pem, certificate))
-        self._client = httpx.Client(base_url=place.url, transport=transport, timeout=timeout, headers=headers)
+            self._connections = _by_tls(place.url, client_context(place.trust_pem, certificate))
 
     def __enter__(self) -> ControlClient:
         return self
@@ -56,7 +74,7 @@ class ControlClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._connections.close()
 
     def get(self, path: str, wait_s: float = 0.0, **query: Any) -> Any:
         """GET a path; `wait_s` is how much longer than usual the answer may take."""
@@ -76,40 +94,52 @@ class ControlClient:
 
     def text(self, path: str) -> str:
         """GET a path that answers text."""
-        return self._response("GET", path, None, 0.0, {}).text
+        return self._answer("GET", path, None, 0.0, {}).body.decode(errors="replace")
 
     def _call(self, method: str, path: str, body: Any, wait_s: float, query: Mapping[str, Any]) -> Any:
-        return self._response(method, path, body, wait_s, query).json()
+        return _json(self._answer(method, path, body, wait_s, query), f"{self.place}{path}")
 
-    def _response(
-        self, method: str, path: str, body: Any, wait_s: float, query: Mapping[str, Any]
-    ) -> httpx.Response:
-        timeout = httpx.Timeout(READ_S + wait_s, connect=CONNECT_S)
+    def _answer(self, method: str, path: str, body: Any, wait_s: float, query: Mapping[str, Any]) -> Answer:
+        target = quote(path, safe=_OF_PATHS) + (f"?{urlencode(query)}" if query else "")
+        headers, content = self._headers, None
+        if body is not None:
+            headers, content = headers | {"content-type": "application/json"}, json.dumps(body).encode()
         try:
-            response = self._client.request(
-                method, path, json=body, params=dict(query) or None, timeout=timeout
+            answer = self._connections.ask(
+                method, target, body=content, headers=headers, read_s=READ_S + wait_s
             )
-        except httpx.HTTPError as error:
+        except FAILURES as error:
             raise Unavailable(
                 f"the control plane does not answer on {self.place}: {str(error) or type(error).__name__}",
                 cure="start it with `ripstop up`, or say where it is with --server, --state or RIPSTOP_SERVER",
             ) from None
-        if response.is_error:
-            raise error_of(response)
-        return response
+        if answer.status >= 400:
+            raise error_of(answer, f"{self.place}{path}")
+        return answer
 
 
-def error_of(response: httpx.Response) -> RipstopError:
+def _json(answer: Answer, where: str) -> Any:
+    try:
+        return json.loads(answer.body)
+    except ValueError:
+        raise _not_a_control_plane(answer, where) from None
+
+
+def _not_a_control_plane(answer: Answer, where: str) -> Unavailable:
+    return Unavailable(f"{where} answered {answer.status}, not as a control plane")
+
+
+def error_of(answer: Answer, where: str) -> RipstopError:
     """A refusal as one of our errors."""
     try:
-        told = response.json()["error"]
+        told = json.loads(answer.body)["error"]
         faults = tuple(Fault(**fault) for fault in told["faults"])
         message, cure = told["message"], told["cure"]
     except (ValueError, KeyError, TypeError):
-        return Unavailable(f"{response.request.url} answered {response.status_code}, not as a control plane")
+        return _not_a_control_plane(answer, where)
     if faults:
         return InvalidDocuments(faults)
-    return _KINDS.get(response.status_code, RipstopError)(message, cure=cure)
+    return _KINDS.get(answer.status, RipstopError)(message, cure=cure)
 
 
 # --- TLS ---
@@ -127,6 +157,22 @@ def client_context(trust_pem: str, certificate: tuple[bytes, bytes] | None) -> s
         with _in_memory(b"\n".join(certificate)) as path:
             context.load_cert_chain(path)
     return context
+
+
+def _by_tls(url: str, context: ssl.SSLContext) -> Connections:
+    """Connections to an https URL.
+
+    Raises:
+        RipstopError: it names no host and port.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host:
+        raise RipstopError(f"{url!r} is no control plane's URL", cure="write https://HOST:PORT")
+    return Connections.tls(host, port, context, CONNECT_S)
 
 
 @contextlib.contextmanager
@@ -151,10 +197,11 @@ def trusted_place(api: str, fingerprint: str) -> Place:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with httpx.Client(verify=context, timeout=READ_S) as client:
-            pem = str(client.get(f"{url}/v1/trust").json()["trust_pem"])
-            found = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        with contextlib.closing(_by_tls(url, context)) as connections:
+            answer = connections.ask("GET", "/v1/trust", read_s=READ_S)
+        pem = str(json.loads(answer.body)["trust_pem"])
+        found = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+    except (*FAILURES, ValueError, KeyError, TypeError) as error:
         raise Unavailable(
             f"no control plane answers on {url}: {error}",
             cure="check that it listens there (`ripstop up --api`)",
@@ -171,6 +218,8 @@ def find_place(state: State, env: Mapping[str, str] = os.environ) -> tuple[Place
     """(place, token): by RIPSTOP_TOKEN when it is a join token, by RIPSTOP_SERVER, else the socket of this host."""
     token = env.get("RIPSTOP_TOKEN", "")
     if token.startswith("rst1."):
+        from ripstop.identity.token import read_join_token  # the rest of its package is not for agents
+
         told = read_join_token(token)
         return trusted_place(told.api, told.fingerprint), told.secret
     server = env.get("RIPSTOP_SERVER", "")

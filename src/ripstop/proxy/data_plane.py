@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-import httpx
-import structlog
-
 from ripstop.errors import Unavailable
 from ripstop.model.workload import DataPlaneKind
+from ripstop.proxy import log
+from ripstop.proxy.connections import FAILURES, Answer, Connections
 from ripstop.proxy.envoy import ENVOY
 from ripstop.proxy.native import NATIVE
 from ripstop.proxy.program import Files, Program, die_with_parent
@@ -18,10 +17,9 @@ from ripstop.proxy.program import Files, Program, die_with_parent
 READY_S = 30.0
 STOP_S = 5.0
 TAKE_OVER_S = 60.0
+ADMIN_S = 5.0
 LOG_TAIL = 12
 RESTART_FIRST_S, RESTART_LAST_S, IS_STABLE_AFTER_S = 0.1, 10.0, 60.0
-
-log = structlog.get_logger("ripstop.data_plane")
 
 PROGRAMS: dict[DataPlaneKind, Program] = {DataPlaneKind.ENVOY: ENVOY, DataPlaneKind.NATIVE: NATIVE}
 
@@ -36,8 +34,7 @@ class DataPlane:
         self._successor: asyncio.subprocess.Process | None = None
         self._changing = asyncio.Lock()
         self.admin_socket = directory / "admin.sock"
-        transport = httpx.AsyncHTTPTransport(uds=str(self.admin_socket))
-        self._admin = httpx.AsyncClient(transport=transport, base_url="http://admin", timeout=5.0)
+        self._admin = Connections.unix(self.admin_socket, ADMIN_S)
 
     @property
     def log_file(self) -> Path:
@@ -93,6 +90,7 @@ class DataPlane:
                     end.cancel()
             if new.returncode is None:
                 self._process, self._successor = new, None
+                self._admin.close()  # what is kept leads to the old one
                 return
             self._successor = None
             raise Unavailable(
@@ -121,9 +119,12 @@ class DataPlane:
         )
 
     async def _is_live(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return (await self._admin.get("/ready")).status_code == 200
+        with contextlib.suppress(*FAILURES):
+            return (await self._ask("GET", "/ready")).status == 200
         return False
+
+    async def _ask(self, method: str, path: str) -> Answer:
+        return await asyncio.to_thread(self._admin.ask, method, path, read_s=ADMIN_S)
 
     def log_tail(self) -> str:
         """The last lines of its log."""
@@ -133,9 +134,8 @@ class DataPlane:
 
     async def ask(self, path: str, *, post: bool = False) -> str:
         """Ask the admin interface; empty when it does not answer."""
-        with contextlib.suppress(httpx.HTTPError):
-            response = await (self._admin.post(path) if post else self._admin.get(path))
-            return response.text
+        with contextlib.suppress(*FAILURES):
+            return (await self._ask("POST" if post else "GET", path)).body.decode(errors="replace")
         return ""
 
     async def wait(self) -> int:
@@ -162,7 +162,7 @@ class DataPlane:
 
     async def stop(self) -> None:
         """Ask it to end, then make it."""
-        await self._admin.aclose()
+        self._admin.close()
         both = (self._process, self._successor)
         await asyncio.gather(*(self._end(process) for process in both if process is not None))
 

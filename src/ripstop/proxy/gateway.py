@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 
 from ripstop.model.workload import Health
+from ripstop.proxy.run import ENDING
 from ripstop.proxy.sidecar import Sidecar, SidecarSettings
 
 PEERS_KNOW_S = 2.0
@@ -23,6 +24,7 @@ async def run_gateway(settings: SidecarSettings, ready: Callable[[Sidecar], None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     sidecar = Sidecar(settings)
     sidecar.restart_on(signal.SIGHUP)
     start = asyncio.create_task(sidecar.start())

@@ -1,4 +1,5 @@
-"""What a sidecar's statistics say happened since the last look: Envoy's counters -> a golden `Report`.
+"""What a sidecar's statistics say happened since the last look: Envoy's counters -> an
+`observe.golden.Report`, as the JSON values that it is sent as.
 
 The counters are Envoy's own, by its Prometheus endpoint (names: "Cluster manager", "Circuit breakers", "Outlier
 detection"), and `mesh_requests` / `mesh_duration_ms`, which the compiler's access logger counts by caller and callee.
@@ -9,9 +10,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ripstop.observe import EdgeCount, Report, UpstreamCount
 from ripstop.xds import names
 
 FILTER = (
@@ -46,24 +46,23 @@ class Scrapes:
     def __init__(self) -> None:
         self._before: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
 
-    def report(self, text: str, interval_s: float) -> Report:
+    def report(self, text: str, interval_s: float) -> dict[str, Any]:
         """What happened since the last scrape. A counter that fell began anew: the sidecar was restarted."""
         now = {(s.name, s.labels): s.value for s in samples(text)}
         if not now:
-            return Report(interval_s=interval_s)
+            return {"interval_s": interval_s, "edges": [], "upstreams": []}
         delta = {
             key: value - self._before.get(key, 0.0) if value >= self._before.get(key, 0.0) else value
             for key, value in now.items()
         }
         self._before = now
-        edges, upstreams = _edges(delta), _upstreams(delta, now)
-        return Report(interval_s=interval_s, edges=edges, upstreams=upstreams)
+        return {"interval_s": interval_s, "edges": _edges(delta), "upstreams": _upstreams(delta, now)}
 
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def _edges(delta: Values) -> list[EdgeCount]:
+def _edges(delta: Values) -> list[dict[str, Any]]:
     codes: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
     flags: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
     buckets: dict[tuple[str, str, str], dict[float, float]] = defaultdict(dict)
@@ -79,14 +78,14 @@ def _edges(delta: Values) -> list[EdgeCount]:
         elif name == "envoy_mesh_duration_ms_bucket":
             buckets[edge][float(tags["le"].replace("+Inf", "inf"))] = value
     return [
-        EdgeCount(
-            direction=edge[0],
-            source=edge[1],
-            destination=edge[2],
-            codes=codes.get(edge, {}),
-            flags=flags.get(edge, {}),
-            latency=_apart(buckets.get(edge, {})),
-        )
+        {
+            "direction": edge[0],
+            "source": edge[1],
+            "destination": edge[2],
+            "codes": codes.get(edge, {}),
+            "flags": flags.get(edge, {}),
+            "latency": _apart(buckets.get(edge, {})),
+        }
         for edge in dict.fromkeys([*codes, *buckets])  # Envoy merges histograms a little after it counts
     ]
 
@@ -121,7 +120,7 @@ _GAUGES = {
 }
 
 
-def _upstreams(delta: Values, now: Values) -> list[UpstreamCount]:
+def _upstreams(delta: Values, now: Values) -> list[dict[str, Any]]:
     """Copies of a cluster for one service's port are counted together."""
     found: dict[tuple[str, int], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for (name, labels), value in now.items():
@@ -138,6 +137,6 @@ def _upstreams(delta: Values, now: Values) -> list[UpstreamCount]:
     return [_upstream(service, port, counts) for (service, port), counts in found.items()]
 
 
-def _upstream(service: str, port: int, counts: dict[str, float]) -> UpstreamCount:
+def _upstream(service: str, port: int, counts: dict[str, float]) -> dict[str, Any]:
     is_open = counts.pop("breaker_open", 0.0) > 0
-    return UpstreamCount(service=service, port=port, breaker_open=is_open, **counts)
+    return {"service": service, "port": port, "breaker_open": is_open, **counts}

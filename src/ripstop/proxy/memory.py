@@ -108,14 +108,10 @@ def _lasting(registration: Registration) -> Registration:
 
 
 def _to_json(kept: Kept) -> dict[str, Any]:
-    place, svid = kept.place, kept.svid
+    svid = kept.svid
     return {
         "registration": registration_to_json(kept.registration),
-        "place": {
-            "socket": str(place.socket) if place.socket else None,
-            "url": place.url,
-            "trust_pem": place.trust_pem,
-        },
+        "place": kept.place.to_json(),
         "ads": str(kept.ads),
         "trust_domain": kept.trust_domain,
         "svid": {
@@ -128,14 +124,10 @@ def _to_json(kept: Kept) -> dict[str, Any]:
 
 
 def _from_json(value: Any) -> Kept:
-    place, svid = value["place"], value["svid"]
+    svid = value["svid"]
     return Kept(
         registration=registration_of_ours(value["registration"]),
-        place=Place(
-            socket=Path(place["socket"]) if place["socket"] else None,
-            url=str(place["url"]),
-            trust_pem=str(place["trust_pem"]),
-        ),
+        place=Place.from_json(value["place"]),
         ads=Address.parse(value["ads"]),
         trust_domain=str(value["trust_domain"]),
         svid=Svid(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,20 @@ def first_executable(candidates: list[Path | None]) -> Path | None:
         if path is not None and path.is_file() and os.access(path, os.X_OK):
             return path
     return None
+
+
+def python_file(file: Path, *words: str) -> list[str]:
+    """The command that runs a file of ours with this interpreter, no less cut off from its surroundings than we are."""
+    flags = [
+        flag
+        for flag, is_set in (
+            ("-I", sys.flags.isolated),
+            ("-E", sys.flags.ignore_environment),
+            ("-s", sys.flags.no_user_site),
+        )
+        if is_set
+    ]
+    return [sys.executable, "-P", *flags, str(file), *words]
 
 
 def die_with_parent() -> None:

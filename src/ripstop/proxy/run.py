@@ -11,10 +11,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from ripstop.errors import RipstopError
 from ripstop.model.workload import Health
+from ripstop.proxy import log
 from ripstop.proxy.data_plane import is_open
 from ripstop.proxy.sidecar import Sidecar, SidecarSettings
 
@@ -25,8 +24,6 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 RESTARTS_DATA_PLANE = signal.SIGRTMIN + 1
 """The signals that applications use are theirs."""
 COMMAND_NOT_FOUND, CANNOT_EXECUTE = 127, 126
-
-log = structlog.get_logger("ripstop.run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +44,7 @@ async def run_command(settings: SidecarSettings, command: Command, ready: Callab
     loop = asyncio.get_running_loop()
     for number in ENDING:
         loop.add_signal_handler(number, ending.put_nowait, number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     sidecar = Sidecar(settings)
     sidecar.restart_on(RESTARTS_DATA_PLANE)
     start = asyncio.create_task(sidecar.start())

@@ -11,25 +11,22 @@ import shutil
 import socket
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import structlog
-
 from ripstop.errors import Refused, RipstopError, Unavailable
-from ripstop.identity import certificate_request, new_key
 from ripstop.ids import NodeId
 from ripstop.model.registration_json import registration_to_json
 from ripstop.model.workload import DataPlaneKind, Health, Registration
-from ripstop.proxy.bootstrap import BootstrapSettings, bootstrap
+from ripstop.proxy import log
 from ripstop.proxy.control_client import ControlClient, Place
 from ripstop.proxy.data_plane import DataPlane
 from ripstop.proxy.golden import FILTER, PATH, Scrapes
+from ripstop.proxy.maker import KeyRequest, Maker
 from ripstop.proxy.memory import AgentMemory, Kept
 from ripstop.proxy.program import Files
 from ripstop.proxy.sds import SecretServer, Svid
 from ripstop.settings import Address
-from ripstop.xds import pb
 
 HEARTBEATS_PER_LEASE = 3
 REPORT_EVERY_S = 1.0
@@ -37,8 +34,6 @@ RENEW_RETRY_S = 30.0
 ENROL_FOR_S = 20.0
 ENROL_FOR_WITH_MEMORY_S = 3.0
 """How long the control plane is waited for by an instance that can start without it."""
-
-log = structlog.get_logger("ripstop.agent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +78,9 @@ class Sidecar:
         self.registration = settings.registration
         self._client = ControlClient(settings.place)
         self._directory = _private_directory()
-        self._svid = Svid(new_key())
+        self._svid = Svid(b"")
         self._tasks: list[asyncio.Task[None]] = []
+        self._heartbeat: asyncio.Task[None] | None = None
         self._sds: SecretServer | None = None
         self.data_plane: DataPlane | None = None
         self.metrics_port = settings.metrics_port or free_port()
@@ -105,27 +101,28 @@ class Sidecar:
         Raises:
             RipstopError: the control plane refuses, does not answer, or the data plane does not start.
         """
-        self._ads, self._trust_domain = await self._enrol_patiently()
-        self._sds = SecretServer(self._directory / "sds.sock", self._svid)
-        await self._sds.start()
+        async with Maker() as maker:
+            self._ads, self._trust_domain = await self._enrol_patiently(await maker.key_request())
+            self._sds = SecretServer(self._directory / "sds.sock", self._svid)
+            await self._sds.start()
+            files = await self._files(maker)
         await self._register_first()
+        # From now on, for the lease may be shorter than the start of the data plane.
+        self._heartbeat = asyncio.create_task(self._keep_registered())
         self.data_plane = DataPlane(
-            self.registration.data_plane,
-            self._directory,
-            self._files(),
-            self.settings.access_log,
+            self.registration.data_plane, self._directory, files, self.settings.access_log
         )
         await self.data_plane.start()
         await self.data_plane.wait_ready(self._ports())
         self._tasks = [
             asyncio.create_task(self.data_plane.supervise()),
-            asyncio.create_task(self._keep_registered()),
             asyncio.create_task(self._keep_identity()),
             asyncio.create_task(self._report()),
         ]
 
     async def stop(self) -> None:
         """The data plane dies last; what is in the private directory goes with it."""
+        self._stop_heartbeat()
         tasks = [*self._tasks, *filter(None, [self._restart])]
         for task in tasks:
             task.cancel()
@@ -150,7 +147,6 @@ class Sidecar:
     async def _restart_data_plane(self, data_plane: DataPlane) -> None:
         try:
             await data_plane.restart()
-            log.info("data_plane_restarted")
         except RipstopError as error:
             log.error("data_plane_not_restarted", reason=error.message, cure=error.cure)
 
@@ -163,33 +159,32 @@ class Sidecar:
 
     # --- identity ---
 
-    async def _enrol_patiently(self) -> tuple[Address, str]:
+    async def _enrol_patiently(self, request: KeyRequest) -> tuple[Address, str]:
         """Services are often started together with their control plane: wait for it a little. An instance that knows
         enough from its last start goes on without it."""
         kept = self._remembered()
         deadline = time.monotonic() + (ENROL_FOR_WITH_MEMORY_S if kept else ENROL_FOR_S)
         while True:
             try:
-                return await asyncio.to_thread(self._enrol, self.settings.token)
+                return await asyncio.to_thread(self._enrol, request, self.settings.token)
             except Unavailable as error:
                 if time.monotonic() > deadline:
                     if kept is None:
                         raise
                     return self._start_without_control_plane(kept, error)
-                log.info("waiting_for_control_plane", reason=error.message)
                 await asyncio.sleep(0.5)
 
-    def _enrol(self, token: str) -> tuple[Address, str]:
+    def _enrol(self, request: KeyRequest, token: str) -> tuple[Address, str]:
         node = self.node
         body = {
-            "csr_pem": certificate_request(self._svid.key_pem).decode(),
+            "csr_pem": request.csr_pem.decode(),
             "namespace": node.namespace,
             "service": node.service,
             "instance": node.instance,
         }
         answer = self._client.post("/v1/enrol", body | ({"join_token": token} if token else {}))
-        self._svid = replace(
-            self._svid,
+        self._svid = Svid(
+            request.key_pem,
             certificate_pem=answer["certificate_pem"].encode(),
             trust_pem=answer["trust_pem"].encode(),
             expires_at=float(answer["expires_at"]),
@@ -209,17 +204,15 @@ class Sidecar:
         """Renew at half of what is left, with a new key; go on trying while the old one is good."""
         while True:
             await asyncio.sleep(max(1.0, (self._svid.expires_at - time.time()) / 2))
-            old = self._svid
             try:
-                self._svid = Svid(new_key())
-                await asyncio.to_thread(self._enrol, "")
+                async with Maker() as maker:
+                    request = await maker.key_request()
+                await asyncio.to_thread(self._enrol, request, "")
                 assert self._sds is not None
-                await self._sds.renew(self._svid)
+                self._sds.renew(self._svid)
                 self._remember()
-                log.info("identity_renewed", expires_at=self._svid.expires_at)
             except RipstopError as error:
-                self._svid = old
-                log.error("identity_not_renewed", reason=error.message, expires_at=old.expires_at)
+                log.error("identity_not_renewed", reason=error.message, expires_at=self._svid.expires_at)
                 await asyncio.sleep(RENEW_RETRY_S)
 
     # --- memory ---
@@ -268,28 +261,22 @@ class Sidecar:
 
     # --- configuration ---
 
-    def _files(self) -> Files:
+    async def _files(self, maker: Maker) -> Files:
+        path = self._directory / "bootstrap.pb"
+        await maker.bootstrap(
+            path=str(path),
+            node=self.node,
+            ads=str(self._ads),
+            trust_domain=self._trust_domain,
+            sds_socket=str(self._directory / "sds.sock"),
+            admin_socket=str(self._directory / "admin.sock"),
+            metrics_port=self.metrics_port,
+            locality=asdict(self.registration.locality),
+            data_plane=self.registration.data_plane.value,
+        )
         # Without a memory it is for as long as we live: a data plane that dies while the control plane is away.
         snapshot = self._memory.snapshot if self._memory else self._directory / "snapshot"
-        hand_over = self._directory / "hand-over.sock"
-        return Files(bootstrap=self._write_bootstrap(), snapshot=snapshot, hand_over=hand_over)
-
-    def _write_bootstrap(self) -> Path:
-        made = bootstrap(
-            BootstrapSettings(
-                node=self.node,
-                ads=self._ads,
-                trust_domain=self._trust_domain,
-                sds_socket=self._directory / "sds.sock",
-                admin_socket=self._directory / "admin.sock",
-                metrics_port=self.metrics_port,
-                locality=self.registration.locality,
-                data_plane=self.registration.data_plane,
-            )
-        )
-        path = self._directory / "bootstrap.pb"
-        path.write_bytes(pb.to_bytes(made))
-        return path
+        return Files(bootstrap=path, snapshot=snapshot, hand_over=self._directory / "hand-over.sock")
 
     # --- registration ---
 
@@ -312,11 +299,14 @@ class Sidecar:
 
     async def deregister(self, wait_s: float) -> None:
         """Take the instance away, and wait until its callers know. A control plane that is gone is no obstacle."""
-        for task in self._tasks[1:2]:
-            task.cancel()
+        self._stop_heartbeat()
         with contextlib.suppress(RipstopError):
             path = f"/v1/registrations/{self._route}?wait_s={wait_s}"
             await asyncio.to_thread(lambda: self._client.delete(path, wait_s=wait_s))
+
+    def _stop_heartbeat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
 
     async def _keep_registered(self) -> None:
         """The heartbeat. A control plane that was restarted, or that forgot us, learns of us here."""
@@ -325,8 +315,6 @@ class Sidecar:
             await asyncio.sleep(1.0 if self._is_control_plane_away else lease / HEARTBEATS_PER_LEASE)
             try:
                 await self.register(self.registration.health)
-                if self._is_control_plane_away:
-                    log.info("control_plane_is_back")
                 self._is_control_plane_away = False
             except Refused as error:
                 log.error("registration_refused", reason=error.message, cure=error.cure)
@@ -347,11 +335,10 @@ class Sidecar:
             now = time.monotonic()
             report = scrapes.report(text, max(0.01, now - last))
             last = now
-            if not report.edges and not report.upstreams:
+            if not report["edges"] and not report["upstreams"]:
                 continue
             with contextlib.suppress(RipstopError):
-                body = report.model_dump(mode="json")
-                await asyncio.to_thread(self._client.post, f"/v1/signals/{self._route}", body)
+                await asyncio.to_thread(self._client.post, f"/v1/signals/{self._route}", report)
 
     async def drain(self, for_s: float) -> None:
         """Let requests that are on their way finish: until none is left, at most `for_s` seconds."""
