@@ -41,6 +41,10 @@ def main() -> int:
                 memory = bench.memory(chosen)
                 report.show_memory(memory)
                 told["memory"] = [one.to_json() for one in memory]
+                if any(peer.name == report.NATIVE for peer in chosen):
+                    sidecar = bench.sidecar_memory()
+                    report.show_sidecar(sidecar)
+                    told["sidecar"] = sidecar._asdict()
     if given.json:
         given.json.write_text(json.dumps(told, indent=2) + "\n")
     return 0

@@ -20,7 +20,10 @@ from benches.hop.path import Hop, MeshPath
 from benches.hop.peers import Commands, Peer, nginx_command
 from benches.hop.processes import Process, start, wait_open
 from benches.hop.scenarios import Scenario
+from ripstop.model.workload import DataPlaneKind
 from ripstop.proxy.sidecar import free_port
+from ripstop.testing import LocalMesh
+from ripstop.testing.memory import SidecarMemory, sidecar_memory
 
 WARM_UP_S = 1
 SMALL_BODY = "hello, mesh: a small answer, as many a service gives thousands of times a second"
@@ -154,6 +157,13 @@ class Bench:
                 if started is not None:
                     found.append(_memory(peer, *started))
         return found
+
+    def sidecar_memory(self) -> SidecarMemory:
+        """Of the agent and the data plane of an idle `ripstop run`."""
+        with LocalMesh(self._directory / "mesh", data_plane=DataPlaneKind.NATIVE) as mesh:
+            started = mesh.run("idle")
+            time.sleep(SETTLE_S)
+            return sidecar_memory(started.process.pid)
 
     # --- peers ---
 

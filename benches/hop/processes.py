@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ripstop.proxy.program import die_with_parent
+from ripstop.testing.memory import pss_mb
 
 START_S = 15.0
 STOP_S = 3.0
@@ -36,7 +37,7 @@ class Process:
 
     def pss_mb(self) -> float:
         """Memory, pages that are shared counted by share (proc(5), `smaps_rollup`)."""
-        return sum(_pss_kb(pid) for pid in self.all_ids()) / 1024
+        return sum(pss_mb(pid) for pid in self.all_ids())
 
     def stop(self) -> None:
         """Ask it to end, then make it."""
@@ -91,12 +92,4 @@ def _cpu_ticks(pid: int) -> int:
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
-    return 0
-
-
-def _pss_kb(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
     return 0

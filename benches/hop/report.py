@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benches.hop.bench import Cpus, Figures, Memory
-from benches.hop.scenarios import IDLE_MB, Scenario
+from benches.hop.scenarios import IDLE_MB, SIDECAR_MB, Scenario
+from ripstop.testing.memory import SidecarMemory
 
 NATIVE = "native"
 
@@ -93,3 +94,13 @@ def show_memory(found: list[Memory]) -> None:
         if one.peer == NATIVE:
             bar = f"   bar ≤ {IDLE_MB:.0f} MB: {'held' if one.idle_mb <= IDLE_MB else 'NOT held'}"
         print(f"  {one.peer:10}{one.idle_mb:15.1f}{one.connection_kb:25.2f}{bar}")
+
+
+def show_sidecar(found: SidecarMemory) -> None:
+    whole = sum(found)
+    held = "held" if whole <= SIDECAR_MB else "NOT held"
+    print(
+        f"  an idle sidecar: {found.data_plane_mb:.1f} MB + its agent {found.agent_mb:.1f} MB = {whole:.1f} MB",
+        end="",
+    )
+    print(f"   bar ≤ {SIDECAR_MB:.0f} MB: {held}")

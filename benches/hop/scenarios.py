@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from benches.hop.load import Load
 
 IDLE_MB = 10.0
+SIDECAR_MB = 40.0
+"""Of an idle native data plane with its agent."""
 
 
 @dataclass(frozen=True, kw_only=True)
