@@ -65,7 +65,7 @@ def test_an_agent_has_not_loaded_what_it_needs_for_its_start_alone(idle: Instanc
 
 def test_a_renewed_certificate_leaves_nothing_behind(mesh: LocalMesh) -> None:
     mesh.apply(
-        "apiVersion: ripstop.dev/v1\nkind: Mesh\nmetadata: {name: mesh}\nspec: {identity: {svidTtl: 4s}}\n"
+        "apiVersion: ripstop.dev/v1\nkind: Mesh\nmetadata: {name: mesh}\nspec: {identity: {svidTtl: 8s}}\n"
     )
     renewing = mesh.run("renewing")
     time.sleep(10)

@@ -107,16 +107,16 @@ class Sidecar:
             await self._sds.start()
             files = await self._files(maker)
         await self._register_first()
-        # From now on, for the lease may be shorter than the start of the data plane.
+        # From now on, for a lease or a certificate may end before the data plane has started.
         self._heartbeat = asyncio.create_task(self._keep_registered())
+        self._tasks = [asyncio.create_task(self._keep_identity())]
         self.data_plane = DataPlane(
             self.registration.data_plane, self._directory, files, self.settings.access_log
         )
         await self.data_plane.start()
         await self.data_plane.wait_ready(self._ports())
-        self._tasks = [
+        self._tasks += [
             asyncio.create_task(self.data_plane.supervise()),
-            asyncio.create_task(self._keep_identity()),
             asyncio.create_task(self._report()),
         ]
 
