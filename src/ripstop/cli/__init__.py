@@ -13,6 +13,7 @@ from ripstop.cli import (
     demo,
     documents,
     edges,
+    explain,
     gateway,
     get,
     proxy,
@@ -34,7 +35,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (up, run, gateway, apply, documents, get, status, edges, top, token, schema, proxy, demo):
+for module in (
+    up,
+    run,
+    gateway,
+    apply,
+    documents,
+    get,
+    status,
+    explain,
+    edges,
+    top,
+    token,
+    schema,
+    proxy,
+    demo,
+):
     module.add_to(app)
 
 

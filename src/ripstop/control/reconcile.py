@@ -107,6 +107,10 @@ class Reconciler:
         self._is_dirty = self._needs_all = False
         return self.topology
 
+    def proposed(self, documents: tuple[Document, ...]) -> Topology:
+        """What other documents would make of the instances that are there. Nothing is changed by asking."""
+        return self._resolved(documents)
+
     def next_deadline(self) -> float | None:
         """The monotonic second at which the first lease ends; None without leases."""
         return min(self._deadlines.values(), default=None)
@@ -116,8 +120,11 @@ class Reconciler:
         return self._deadlines.get(node)
 
     def _resolve_all(self) -> Topology:
+        return self._resolved(self.documents)
+
+    def _resolved(self, documents: tuple[Document, ...]) -> Topology:
         return resolve(
-            self.documents,
+            documents,
             tuple(self.registrations.values()),
             self.looked_up,
             generation=self.topology.generation + 1,

@@ -255,6 +255,7 @@ class AuthorizationRule:
     not_paths: tuple[StringMatch, ...] = ()
     ports: tuple[int, ...] = ()
     headers: tuple[tuple[str, StringMatch], ...] = ()
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

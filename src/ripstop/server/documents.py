@@ -89,6 +89,15 @@ class DocumentKeeper:
         faults = [*parsed.faults, *check([*others, *parsed.documents])]
         return parsed.documents, tuple(sorted(faults, key=lambda f: (f.file, f.line, f.path)))
 
+    def proposed(self, files: Iterable[tuple[str, str]]) -> tuple[Document, ...]:
+        """All documents as they would be after applying files.
+
+        Raises:
+            InvalidDocuments: they have faults.
+        """
+        fresh = {document.key: document for document in self._sound(files)}
+        return tuple({**self._current, **fresh}.values())
+
     def difference(self, files: Iterable[tuple[str, str]]) -> list[Difference]:
         """What applying files would do.
 

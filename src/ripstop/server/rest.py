@@ -1,4 +1,4 @@
-"""The HTTP API: one application behind both doors. Routes are in `rest_agents`, `rest_documents` and `rest_reads`."""
+"""The HTTP API: one application behind both doors. Routes are in the files that begin with `rest_`."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Services:
 
 def create_api(services: Services) -> FastAPI:
     """The application."""
-    from ripstop.server import rest_agents, rest_documents, rest_reads
+    from ripstop.server import rest_agents, rest_documents, rest_explain, rest_reads
 
     app = FastAPI(title="Ripstop", docs_url=None, redoc_url=None)
-    for routes in (rest_agents, rest_documents, rest_reads):
+    for routes in (rest_agents, rest_documents, rest_explain, rest_reads):
         app.include_router(routes.router(services))
     app.add_exception_handler(RipstopError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)

@@ -17,7 +17,7 @@ pub struct Reasoned {
     pub decision: Decision,
     /// The first principal of the matching policy that matches.
     pub rule: Option<usize>,
-    /// Where no policy matches: the rule with the fewest conditions that do not hold, the first of several.
+    /// Where no policy matches: the rule with the fewest conditions that do not hold; of several, one for this principal.
     pub closest: Option<Near>,
 }
 
@@ -65,7 +65,10 @@ fn closest(rules: &Rbac, subject: &Subject<'_>) -> Option<Near> {
             Near { policy: name.clone(), rule, unmet }
         })
     });
-    near.min_by_key(|near| near.unmet.len())
+    // Of two that lack as much, the one that is about this caller is of more use.
+    near.min_by_key(|near| {
+        (near.unmet.len(), near.unmet.iter().filter(|unmet| unmet.part == "principal").count())
+    })
 }
 
 fn rules_of<'a>(

@@ -271,6 +271,14 @@ fn the_rule_with_the_fewest_conditions_that_do_not_hold_is_the_closest() {
 }
 
 #[test]
+fn of_two_rules_that_lack_as_much_the_one_for_this_caller_is_closer() {
+    let of = |uri: &str, path: &str| Principal::And(vec![principal(uri), Principal::UrlPath(exact(path))]);
+    let principals = vec![of("spiffe://mesh/b", "/x"), of("spiffe://mesh/a", "/y")];
+    let found = reasoned(vec![("p", RbacPolicy { permissions: vec![Permission::Any], principals })], "/x");
+    assert_eq!(lacks(&found.closest.unwrap()), "p[1] path \"/y\" found /x");
+}
+
+#[test]
 fn alternatives_of_one_thing_are_told_as_one_and_what_must_not_be_as_not() {
     for (rule, expected) in [
         (

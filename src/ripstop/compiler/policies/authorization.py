@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from ripstop.model.policy import Action, Authorization, AuthorizationRule, StringMatch
 from ripstop.xds import pb
@@ -69,7 +70,8 @@ class Rules:
             if not self._is_http and any(getattr(rule, part) for part in _HTTP_PARTS):
                 if action is Action.ALLOW:
                     continue  # what cannot be seen on TCP cannot be allowed by it,
-                rule = replace(rule, **dict.fromkeys(_HTTP_PARTS, ()))  # and is denied without looking
+                unseen: dict[str, Any] = dict.fromkeys(_HTTP_PARTS, ())
+                rule = replace(rule, **unseen)  # and is denied without looking
             yield self._principal(rule)
 
     def _principal(self, rule: AuthorizationRule) -> pb.Message:

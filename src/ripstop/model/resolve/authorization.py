@@ -31,12 +31,14 @@ def _authorization(document: Document, trust_domain: str) -> Authorization:
         namespace=document.namespace,
         action=Action(spec.action),
         audits=Action(spec.audits),
-        rules=tuple(_rule(rule, document.namespace, trust_domain) for rule in spec.rules),
+        rules=tuple(_rule(document, index, trust_domain) for index in range(len(spec.rules))),
         source=document.source("spec"),
     )
 
 
-def _rule(rule: AuthorizationRuleSpec, namespace: str, trust_domain: str) -> AuthorizationRule:
+def _rule(document: Document, index: int, trust_domain: str) -> AuthorizationRule:
+    rule: AuthorizationRuleSpec = document.spec.rules[index]
+    namespace = document.namespace
     callers, called = rule.from_, rule.to
     return AuthorizationRule(
         principals=_principals(callers.services, callers.principals, namespace, trust_domain),
@@ -49,6 +51,7 @@ def _rule(rule: AuthorizationRuleSpec, namespace: str, trust_domain: str) -> Aut
         not_paths=tuple(_text(path) for path in called.not_paths),
         ports=called.ports,
         headers=tuple((header.name.lower(), _text(header)) for header in called.headers),
+        source=document.source("spec", "rules", index),
     )
 
 

@@ -1,0 +1,234 @@
+"""Where a call would go and why: the caller's snapshot asked, then the callee's. Nothing is sent.
+
+The data plane's own decisions (`_core.Snapshot.match`) are told step by step, each with the document line that it is by.
+Health and breakers of the moment are not known here; what the endpoints' documents and registrations say is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ripstop import _core
+from ripstop.compiler import Compiler
+from ripstop.control.explain_steps import Step, steps_of
+from ripstop.errors import NotFound
+from ripstop.ids import NodeId, ServiceId, SpiffeId
+from ripstop.model.topology import Topology
+from ripstop.model.workload import DataPlaneKind, Endpoint, NodeKind, Registration
+from ripstop.xds import names
+from ripstop.xds.snapshot import Snapshot
+
+NO_ENDPOINT = "no_endpoint"
+"""Sent on, but nobody is there to take it; the other outcomes are those of `_core.Match`."""
+PICKS = 1000
+"""Imaginary requests that show how a cluster's balancer shares them out."""
+ASSUMED = Registration(
+    node=NodeId("default", "assumed", "assumed"),
+    app_port=8080,
+    inbound_port=15006,
+    outbound_port=15001,
+    data_plane=DataPlaneKind.NATIVE,
+)
+"""What an instance is taken to be where none is registered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What is asked: who calls, and how. `authority` is the host as it is called; `path` has the query."""
+
+    caller: ServiceId
+    method: str = "GET"
+    authority: str
+    path: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+    random: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """What one data plane does. `is_assumed`: no such instance is registered."""
+
+    node: str
+    side: str
+    is_assumed: bool
+    outcome: str
+    status: int
+    steps: tuple[Step, ...]
+    match: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The whole way. `outcome` and `status` are of the last hop; status 0 leaves it to the application."""
+
+    generation: int
+    outcome: str
+    status: int
+    hops: tuple[Hop, ...]
+
+
+def explain(topology: Topology, compiler: Compiler, call: Call) -> Explanation:
+    """The way of a call by `topology`.
+
+    Raises:
+        NotFound: the caller has no outbound listener, or what is asked is no request.
+    """
+    node, is_assumed = _instance_of(topology, call.caller)
+    if not node.outbound_port:
+        raise NotFound(f"{node.node} has no outbound listener", cure="run it with --outbound-port")
+    core = _core_of(compiler.compile(topology, node))
+    found = _ask(core, "outbound", call, remote=f"{node.address}:1")
+    chosen = _endpoint(topology, core, found)
+    hops = [_hop(topology, node, "caller", is_assumed, found, _shares(topology, core, found))]
+    if chosen is not None and (callee := topology.nodes.get(_node_of(chosen))) is not None:
+        hops.append(_callee(topology, compiler, call, node, callee, found))
+    last = hops[-1]
+    outcome, status = last.outcome, last.status
+    if chosen is None and found.forward is not None and found.forward.is_known:
+        outcome, status = NO_ENDPOINT, 503
+    return Explanation(generation=topology.generation, outcome=outcome, status=status, hops=tuple(hops))
+
+
+def _hop(
+    topology: Topology,
+    node: Registration,
+    side: str,
+    is_assumed: bool,
+    found: _core.Match,
+    more: tuple[Step, ...] = (),
+) -> Hop:
+    return Hop(
+        node=str(node.node),
+        side=side,
+        is_assumed=is_assumed,
+        outcome=found.outcome,
+        status=found.status,
+        steps=(*steps_of(topology, node, found), *more),
+        match=found.as_dict(),
+    )
+
+
+def _instance_of(topology: Topology, service: ServiceId) -> tuple[Registration, bool]:
+    """A sidecar of a service, the first by name; else one that is taken to be there."""
+    mine = [
+        node
+        for name, node in sorted(topology.nodes.items())
+        if name.service_id == service and node.kind is NodeKind.SIDECAR
+    ]
+    if mine:
+        return next((node for node in mine if node.outbound_port), mine[0]), False
+    return replace(ASSUMED, node=NodeId(service.namespace, service.name, "assumed")), True
+
+
+def _core_of(snapshot: Snapshot) -> _core.Snapshot:
+    return _core.Snapshot([(r.type_url, r.body) for by in snapshot.resources.values() for r in by.values()])
+
+
+def _ask(core: _core.Snapshot, listener: str, call: Call, **connection: Any) -> _core.Match:
+    try:
+        return core.match(
+            listener,
+            call.method,
+            call.authority,
+            call.path,
+            list(call.headers),
+            random=call.random,
+            **connection,
+        )
+    except ValueError as error:
+        raise NotFound(
+            f"this is no request: {error}", cure="write METHOD URL, and headers as name: value"
+        ) from None
+
+
+# --- endpoints ---
+
+
+def _endpoint(topology: Topology, core: _core.Snapshot, found: _core.Match) -> Endpoint | None:
+    """The endpoint that gets most: whose sidecar is asked next."""
+    picks = _picks(core, found)
+    best = max(picks.shares, key=lambda share: share.requests, default=None) if picks else None
+    if best is None or not best.requests:
+        return None
+    return _by_address(topology, best.cluster).get(best.address)
+
+
+def _picks(core: _core.Snapshot, found: _core.Match) -> _core.Picks | None:
+    forward = found.forward
+    if found.outcome not in ("forwarded", "tunnelled") or forward is None or not forward.is_known:
+        return None
+    return core.pick(forward.cluster, PICKS, hash=forward.hash, subset=forward.subset)
+
+
+def _by_address(topology: Topology, cluster: str) -> dict[str, Endpoint]:
+    name = names.parse_cluster(cluster)
+    known = topology.endpoints.get((name.service, name.port), ()) if name else ()
+    return {f"{endpoint.address}:{endpoint.port}": endpoint for endpoint in known}
+
+
+def _shares(topology: Topology, core: _core.Snapshot, found: _core.Match) -> tuple[Step, ...]:
+    picks = _picks(core, found)
+    if picks is None:
+        return ()
+    if not picks.shares:
+        return (Step(kind="endpoint", text="there is no endpoint: 503", details={"requests": 0}),)
+    return tuple(_share(topology, share) for share in picks.shares)
+
+
+def _share(topology: Topology, share: _core.EndpointShare) -> Step:
+    endpoint = _by_address(topology, share.cluster).get(share.address)
+    who = f" {endpoint.instance}" if endpoint and endpoint.instance else ""
+    part = f"{100 * share.requests / PICKS:.0f} %" if share.requests else f"nothing ({share.availability})"
+    if share.priority:
+        part += f", priority {share.priority}"
+    return Step(kind="endpoint", text=f"{share.address}{who} gets {part}", details=share.as_dict())
+
+
+def _node_of(endpoint: Endpoint) -> NodeId:
+    identity = endpoint.identity or ServiceId("", "")
+    return NodeId(identity.namespace, identity.name, endpoint.instance)
+
+
+# --- the callee ---
+
+
+def _callee(
+    topology: Topology,
+    compiler: Compiler,
+    call: Call,
+    caller: Registration,
+    callee: Registration,
+    sent: _core.Match,
+) -> Hop:
+    forward = sent.forward
+    assert forward is not None, "only what is sent on has a callee"
+    core = _core_of(compiler.compile(topology, callee))
+    arrives = replace(
+        call,
+        method=forward.method or call.method,
+        authority=forward.authority,
+        path=forward.path,
+        headers=tuple(forward.headers),
+    )
+    identity = SpiffeId(topology.mesh.trust_domain, caller.node.service_id)
+    found = _ask(
+        core,
+        names.INBOUND_LISTENER,
+        arrives,
+        principals=[str(identity)],
+        remote=f"{caller.address}:1",
+        local=f"{callee.address}:{callee.inbound_port}",
+        server_name=_server_name(topology, forward.cluster, callee),
+        is_tls=True,
+    )
+    return _hop(topology, callee, "callee", False, found)
+
+
+def _server_name(topology: Topology, cluster: str, callee: Registration) -> str:
+    """The SNI by which other ports of an application than the registered one are asked for."""
+    name = names.parse_cluster(cluster)
+    service = topology.services.get(name.service) if name else None
+    port = service.port(name.port) if service and name else None
+    target = port.target_port if port else 0
+    return names.target_sni(target) if target and target != callee.app_port else ""
