@@ -59,7 +59,7 @@ WEB = ServiceId("default", "web")
 def asked(path: str = "/x", authority: str = "reviews", text: str = SHOP, **fields: Any) -> Explanation:
     parsed = parse([("shop.yaml", text)])
     assert parsed.faults == ()
-    call = Call(caller=WEB, authority=authority, path=path, **fields)
+    call = Call(**{"caller": WEB, "authority": authority, "path": path, **fields})
     return explain(world(parsed.documents), Compiler(), call)
 
 
@@ -140,6 +140,44 @@ def test_a_service_without_endpoints_is_told() -> None:
     made = replace(world(parsed.documents), endpoints={})
     found = explain(made, Compiler(), Call(caller=WEB, authority="empty"))
     assert (found.outcome, found.status) == ("no_endpoint", 503)
+
+
+EDGE = """\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: ripstop
+  listeners: [{name: web, port: 8080, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [shop.example.com]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /reviews}}]
+    timeouts: {request: 2s}
+    backendRefs: [{name: reviews-v1, port: 80}]
+---
+"""
+
+
+@pytest.mark.parametrize("authority", ["shop.example.com:8080", "shop.example.com"])
+def test_a_call_from_outside_goes_by_the_gateway(authority: str) -> None:
+    """The URL's port, or the only one that there is: something may stand before it."""
+    found = asked("/reviews/x", authority=authority, text=EDGE + SHOP, caller=ServiceId("default", "edge"))
+    assert [hop.side for hop in found.hops] == ["gateway", "callee"]
+    (route,) = steps(found, "gateway", "route")
+    assert route.source.startswith("shop.yaml:15 spec.rules[0]")
+    assert steps(found, "gateway", "policy")[0].source.startswith("shop.yaml:15")
+    assert (found.outcome, found.status) == ("denied", 403)  # it is not web, whom the policy names
+
+
+def test_a_host_that_a_gateway_does_not_serve_is_404() -> None:
+    found = asked(authority="other.test:8080", text=EDGE + SHOP, caller=ServiceId("default", "edge"))
+    assert (found.status, len(found.hops)) == (404, 1)
 
 
 def test_what_is_no_request_is_refused_in_words() -> None:

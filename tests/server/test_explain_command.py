@@ -78,7 +78,8 @@ def test_programs_get_every_step_as_data(books: LocalMesh) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["https://books/"], "is no request"),
+        (["ftp://books/"], "is no request"),
+        (["https://books/"], "do not call https"),
         (["http://books/", "-H", "x-user"], "is no header"),
         (["http://books/", "-H", "x user: 7"], "is no request"),
     ],

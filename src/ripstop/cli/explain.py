@@ -25,7 +25,9 @@ def explain(
     request: Annotated[
         str, typer.Argument(metavar="REQUEST", help="METHOD URL; GET when only a URL is given.")
     ],
-    caller: Annotated[str, typer.Option("--from", metavar="SERVICE", help="Who calls.")],
+    caller: Annotated[
+        str, typer.Option("--from", metavar="SERVICE", help="Who calls; a Gateway: somebody outside.")
+    ],
     header: Annotated[
         list[str] | None,
         typer.Option("--header", "-H", metavar="NAME: VALUE", help="A header of the request."),
@@ -48,13 +50,14 @@ def explain(
 ) -> None:
     """Tell where a call would go and why: routes passed over, rules, policies, endpoints, each with its document line.
 
-    Nothing is sent: the caller's sidecar is asked for its decision, then the callee's. The exit code is 1 when the call
-    would not reach an application.
+    Nothing is sent: the caller's sidecar (or the gateway) is asked for its decision, then the callee's. The exit code is 1
+    when the call would not reach an application.
 
     \b
     Examples:
       ripstop explain --from web 'GET http://reviews/x' -H 'x-user: 7'
       ripstop explain --from web http://reviews/ --with routes.yaml
+      ripstop explain --from edge https://shop.example.com/
     """
     from ripstop.cli.documents import as_body, read
 
@@ -71,7 +74,7 @@ def explain(
 
 
 def read_request(text: str) -> dict[str, str]:
-    """Method, authority and path of ``METHOD URL``.
+    """Method, scheme, authority and path of ``METHOD URL``.
 
     Raises:
         RipstopError: it is none.
@@ -80,11 +83,15 @@ def read_request(text: str) -> dict[str, str]:
 
     method, _, url = text.strip().rpartition(" ")
     parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme != "http" or not parts.netloc or " " in method.strip():
-        cure = "write 'GET http://reviews/path' (applications call http; sidecars add TLS)"
-        raise RipstopError(f"{text!r} is no request", cure=cure)
+    if parts.scheme not in ("http", "https") or not parts.netloc or " " in method.strip():
+        raise RipstopError(f"{text!r} is no request", cure="write 'GET http://reviews/path'")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return {"method": method.strip() or "GET", "authority": parts.netloc, "path": path}
+    return {
+        "method": method.strip() or "GET",
+        "scheme": parts.scheme,
+        "authority": parts.netloc,
+        "path": path,
+    }
 
 
 def read_header(text: str) -> tuple[str, str]:

@@ -16,13 +16,14 @@ from ripstop.errors import NotFound
 from ripstop.ids import NodeId, ServiceId, SpiffeId
 from ripstop.model.topology import Topology
 from ripstop.model.workload import DataPlaneKind, Endpoint, NodeKind, Registration
-from ripstop.xds import names
+from ripstop.xds import names, type_urls
 from ripstop.xds.snapshot import Snapshot
 
 NO_ENDPOINT = "no_endpoint"
 """Sent on, but nobody is there to take it; the other outcomes are those of `_core.Match`."""
 PICKS = 1000
 """Imaginary requests that show how a cluster's balancer shares them out."""
+_PORTS = {"http": 80, "https": 443}
 ASSUMED = Registration(
     node=NodeId("default", "assumed", "assumed"),
     app_port=8080,
@@ -35,9 +36,13 @@ ASSUMED = Registration(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What is asked: who calls, and how. `authority` is the host as it is called; `path` has the query."""
+    """What is asked: who calls, and how. `authority` is the host as it is called; `path` has the query.
+
+    A `caller` that is a Gateway document stands for whoever calls it from outside; `scheme` https is TLS to it.
+    """
 
     caller: ServiceId
+    scheme: str = "http"
     method: str = "GET"
     authority: str
     path: str = "/"
@@ -72,15 +77,15 @@ def explain(topology: Topology, compiler: Compiler, call: Call) -> Explanation:
     """The way of a call by `topology`.
 
     Raises:
-        NotFound: the caller has no outbound listener, or what is asked is no request.
+        NotFound: the caller has no listener for it, or what is asked is no request.
     """
     node, is_assumed = _instance_of(topology, call.caller)
-    if not node.outbound_port:
-        raise NotFound(f"{node.node} has no outbound listener", cure="run it with --outbound-port")
-    core = _core_of(compiler.compile(topology, node))
-    found = _ask(core, "outbound", call, remote=f"{node.address}:1")
+    core = _core_of(snapshot := compiler.compile(topology, node))
+    is_gateway = node.kind is NodeKind.GATEWAY
+    found = _from_outside(core, snapshot, call) if is_gateway else _from_within(core, node, call)
     chosen = _endpoint(topology, core, found)
-    hops = [_hop(topology, node, "caller", is_assumed, found, _shares(topology, core, found))]
+    side = "gateway" if is_gateway else "caller"
+    hops = [_hop(topology, node, side, is_assumed, found, _shares(topology, core, found))]
     if chosen is not None and (callee := topology.nodes.get(_node_of(chosen))) is not None:
         hops.append(_callee(topology, compiler, call, node, callee, found))
     last = hops[-1]
@@ -110,15 +115,46 @@ def _hop(
 
 
 def _instance_of(topology: Topology, service: ServiceId) -> tuple[Registration, bool]:
-    """A sidecar of a service, the first by name; else one that is taken to be there."""
+    """A sidecar (or gateway) of a name, the first one; else one that is taken to be there."""
+    kind = NodeKind.GATEWAY if service in topology.gateways else NodeKind.SIDECAR
     mine = [
         node
         for name, node in sorted(topology.nodes.items())
-        if name.service_id == service and node.kind is NodeKind.SIDECAR
+        if name.service_id == service and node.kind is kind
     ]
     if mine:
         return next((node for node in mine if node.outbound_port), mine[0]), False
-    return replace(ASSUMED, node=NodeId(service.namespace, service.name, "assumed")), True
+    return replace(ASSUMED, node=NodeId(service.namespace, service.name, "assumed"), kind=kind), True
+
+
+def _from_within(core: _core.Snapshot, node: Registration, call: Call) -> _core.Match:
+    if not node.outbound_port:
+        raise NotFound(f"{node.node} has no outbound listener", cure="run it with --outbound-port")
+    if call.scheme != "http":
+        raise NotFound(f"applications do not call {call.scheme}", cure="write http://: sidecars add TLS")
+    return _ask(core, names.OUTBOUND_LISTENER, call, remote=f"{node.address}:1")
+
+
+def _from_outside(core: _core.Snapshot, snapshot: Snapshot, call: Call) -> _core.Match:
+    """At the gateway's listener of the URL's port; when it has one port only, at that (something may stand before it)."""
+    host, _, port = (
+        call.authority.rpartition(":") if call.authority[-1:].isdigit() else (call.authority, "", "")
+    )
+    host, port = (host, port) if host else (call.authority, "")
+    wanted = int(port) if port else _PORTS.get(call.scheme, 0)
+    listeners = sorted(
+        (found, name)
+        for name in snapshot.of_type(type_urls.LISTENER)
+        if (found := names.parse_gateway_listener(name)) is not None
+    )
+    fitting = [name for found, name in listeners if found == wanted]
+    if not fitting and len({found for found, _ in listeners}) == 1:
+        fitting = [name for _, name in listeners]
+    if not fitting:
+        there = ", ".join(sorted({str(found) for found, _ in listeners})) or "none"
+        raise NotFound(f"{call.caller} has no listener on port {wanted}", cure=f"its ports are: {there}")
+    is_tls = call.scheme == "https"
+    return _ask(core, fitting[0], call, server_name=host if is_tls else "", is_tls=is_tls)
 
 
 def _core_of(snapshot: Snapshot) -> _core.Snapshot:

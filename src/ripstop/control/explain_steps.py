@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ripstop import _core
+from ripstop.ids import ServiceId
 from ripstop.model.policy import Authorization, AuthorizationRule, EffectivePolicy, Source
-from ripstop.model.topology import HttpRule, Service, Topology
+from ripstop.model.topology import HttpRule, Topology
 from ripstop.model.workload import Registration
 from ripstop.xds import names
 
@@ -52,6 +53,11 @@ def _source(source: Source | None) -> str:
 
 def _host(topology: Topology, found: _core.Match) -> Iterator[Step]:
     if found.scope is None:
+        if found.route_configuration and names.parse_inbound(found.route_configuration) is None:
+            host = (
+                f"virtual host {found.virtual_host}" if found.virtual_host else "no virtual host of that name"
+            )
+            yield Step(kind="host", text=f"listener {found.listener}, {host}")
         return
     service = names.parse_outbound_routes(found.route_configuration or "")
     if service is None:
@@ -209,18 +215,27 @@ def _forward(topology: Topology, found: _core.Match) -> Iterator[Step]:
 
 
 def _holds(topology: Topology, found: _core.Match) -> tuple[EffectivePolicy, HttpRule | None] | None:
-    """The policy of the rule that matched, else of the service called, and the rule; None at the callee."""
+    """The policy of the rule that matched, else of the service called, and the rule; None at the callee.
+
+    At a gateway the service called is the one behind the rule.
+    """
+    name = next((c.name for c in found.candidates if c.index == found.route), "")
+    own = next((rule for rule in _all_rules(topology) if rule.name == name), None)
     service = names.parse_outbound_routes(found.route_configuration or "")
-    known = topology.services.get(service) if service else None
+    cluster = names.parse_cluster(found.forward.cluster) if found.forward else None
+    known = topology.services.get(service or (cluster.service if cluster else ServiceId("", "")))
     if known is None:
         return None
-    name = next((c.name for c in found.candidates if c.index == found.route), "")
-    own = next((rule for rule in _all_rules(topology, known) if rule.name == name), None)
     return (own.policy if own and own.policy else known.policy), own
 
 
-def _all_rules(topology: Topology, service: Service) -> Iterator[HttpRule]:
-    return (rule for routes in topology.routes if routes.service == service.id for rule in routes.http or ())
+def _all_rules(topology: Topology) -> Iterator[HttpRule]:
+    for routes in topology.routes:
+        yield from routes.http or ()
+    for gateway in topology.gateways.values():
+        for listener in gateway.listeners:
+            for host in listener.virtual_hosts:
+                yield from host.rules
 
 
 def _line_of(policy: EffectivePolicy, part: str, rule: HttpRule | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +25,7 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     caller: str = Field(max_length=200)
+    scheme: Literal["http", "https"] = "http"
     method: str = Field(default="GET", min_length=1, max_length=40)
     authority: str = Field(min_length=1, max_length=1000)
     path: str = Field(default="/", max_length=60_000)
@@ -53,6 +54,7 @@ def router(services: Services) -> APIRouter:
             raise NotFound(str(error), cure="name a service: web, or shop/web") from None
         call = Call(
             caller=caller,
+            scheme=body.scheme,
             method=body.method,
             authority=body.authority,
             path=body.path,

@@ -89,6 +89,13 @@ def gateway_listener(address: str, port: int) -> str:
     return f"gateway/{address}/{port}"
 
 
+def parse_gateway_listener(name: str) -> int | None:
+    """The port of a gateway's socket, or None when `name` is none of those."""
+    prefix, _, rest = name.partition("/")
+    port = rest.rpartition("/")[2]
+    return int(port) if prefix == "gateway" and port.isdigit() else None
+
+
 def gateway_routes(port: int, hostname: str) -> str:
     """The RouteConfiguration of one hostname (``*`` for any) of a gateway's listeners on `port`."""
     return f"gateway/{port}/{hostname or '*'}"
