@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from ripstop.compiler import Compiler
-from ripstop.control.explain import Call, Explanation, explain
+from ripstop.control.explain import Call, Explainer, Explanation
 from ripstop.control.explain_steps import Step
 from ripstop.control.trial import world
 from ripstop.errors import NotFound
@@ -60,7 +59,7 @@ def asked(path: str = "/x", authority: str = "reviews", text: str = SHOP, **fiel
     parsed = parse([("shop.yaml", text)])
     assert parsed.faults == ()
     call = Call(**{"caller": WEB, "authority": authority, "path": path, **fields})
-    return explain(world(parsed.documents), Compiler(), call)
+    return Explainer().explain(world(parsed.documents), call)
 
 
 def steps(found: Explanation, side: str, kind: str) -> list[Step]:
@@ -138,7 +137,7 @@ def test_a_service_without_endpoints_is_told() -> None:
     text = "apiVersion: v1\nkind: Service\nmetadata: {name: empty}\nspec: {selector: {app: none}, ports: [{port: 80}]}\n"
     parsed = parse([("shop.yaml", text)])
     made = replace(world(parsed.documents), endpoints={})
-    found = explain(made, Compiler(), Call(caller=WEB, authority="empty"))
+    found = Explainer().explain(made, Call(caller=WEB, authority="empty"))
     assert (found.outcome, found.status) == ("no_endpoint", 503)
 
 
@@ -178,6 +177,13 @@ def test_a_call_from_outside_goes_by_the_gateway(authority: str) -> None:
 def test_a_host_that_a_gateway_does_not_serve_is_404() -> None:
     found = asked(authority="other.test:8080", text=EDGE + SHOP, caller=ServiceId("default", "edge"))
     assert (found.status, len(found.hops)) == (404, 1)
+
+
+def test_what_was_asked_before_does_not_outlive_a_change() -> None:
+    asker, call = Explainer(), Call(caller=WEB, authority="reviews", path="/x")
+    made = {text: world(parse([("shop.yaml", text)]).documents) for text in (SHOP, SHOP.replace("/x", "/z"))}
+    outcomes = [asker.explain(topology, call).outcome for topology in (*made.values(), *made.values())]
+    assert outcomes == ["forwarded", "denied"] * 2
 
 
 def test_what_is_no_request_is_refused_in_words() -> None:

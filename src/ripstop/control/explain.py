@@ -21,6 +21,8 @@ from ripstop.xds.snapshot import Snapshot
 
 NO_ENDPOINT = "no_endpoint"
 """Sent on, but nobody is there to take it; the other outcomes are those of `_core.Match`."""
+KEPT_MAX = 8
+"""Nodes whose decoded snapshot is kept, those asked last."""
 PICKS = 1000
 """Imaginary requests that show how a cluster's balancer shares them out."""
 _PORTS = {"http": 80, "https": 443}
@@ -73,26 +75,76 @@ class Explanation:
     hops: tuple[Hop, ...]
 
 
-def explain(topology: Topology, compiler: Compiler, call: Call) -> Explanation:
-    """The way of a call by `topology`.
+class Explainer:
+    """Answers questions one at a time; keeps what the last nodes asked run, decoded, for the next question."""
 
-    Raises:
-        NotFound: the caller has no listener for it, or what is asked is no request.
-    """
-    node, is_assumed = _instance_of(topology, call.caller)
-    core = _core_of(snapshot := compiler.compile(topology, node))
-    is_gateway = node.kind is NodeKind.GATEWAY
-    found = _from_outside(core, snapshot, call) if is_gateway else _from_within(core, node, call)
-    chosen = _endpoint(topology, core, found)
-    side = "gateway" if is_gateway else "caller"
-    hops = [_hop(topology, node, side, is_assumed, found, _shares(topology, core, found))]
-    if chosen is not None and (callee := topology.nodes.get(_node_of(chosen))) is not None:
-        hops.append(_callee(topology, compiler, call, node, callee, found))
-    last = hops[-1]
-    outcome, status = last.outcome, last.status
-    if chosen is None and found.forward is not None and found.forward.is_known:
-        outcome, status = NO_ENDPOINT, 503
-    return Explanation(generation=topology.generation, outcome=outcome, status=status, hops=tuple(hops))
+    def __init__(self) -> None:
+        self._compiler = Compiler()
+        self._kept: dict[NodeId, tuple[Snapshot, _core.Snapshot]] = {}
+
+    def explain(self, topology: Topology, call: Call) -> Explanation:
+        """The way of a call by `topology`.
+
+        Raises:
+            NotFound: the caller has no listener for it, or what is asked is no request.
+        """
+        node, is_assumed = _instance_of(topology, call.caller)
+        snapshot, core = self._run_by(topology, node)
+        is_gateway = node.kind is NodeKind.GATEWAY
+        found = _from_outside(core, snapshot, call) if is_gateway else _from_within(core, node, call)
+        chosen = _endpoint(topology, core, found)
+        side = "gateway" if is_gateway else "caller"
+        hops = [_hop(topology, node, side, is_assumed, found, _shares(topology, core, found))]
+        if chosen is not None and (callee := topology.nodes.get(_node_of(chosen))) is not None:
+            hops.append(self._callee(topology, call, node, callee, found))
+        last = hops[-1]
+        outcome, status = last.outcome, last.status
+        if chosen is None and found.forward is not None and found.forward.is_known:
+            outcome, status = NO_ENDPOINT, 503
+        return Explanation(generation=topology.generation, outcome=outcome, status=status, hops=tuple(hops))
+
+    def _callee(
+        self,
+        topology: Topology,
+        call: Call,
+        caller: Registration,
+        callee: Registration,
+        sent: _core.Match,
+    ) -> Hop:
+        forward = sent.forward
+        assert forward is not None, "only what is sent on has a callee"
+        _, core = self._run_by(topology, callee)
+        arrives = replace(
+            call,
+            method=forward.method or call.method,
+            authority=forward.authority,
+            path=forward.path,
+            headers=tuple(forward.headers),
+        )
+        identity = SpiffeId(topology.mesh.trust_domain, caller.node.service_id)
+        found = _ask(
+            core,
+            names.INBOUND_LISTENER,
+            arrives,
+            principals=[str(identity)],
+            remote=f"{caller.address}:1",
+            local=f"{callee.address}:{callee.inbound_port}",
+            server_name=_server_name(topology, forward.cluster, callee),
+            is_tls=True,
+        )
+        return _hop(topology, callee, "callee", False, found)
+
+    def _run_by(self, topology: Topology, node: Registration) -> tuple[Snapshot, _core.Snapshot]:
+        """What a node runs, and the core's view of it: of equal resources the same one."""
+        snapshot = self._compiler.compile(topology, node)
+        kept = self._kept.pop(node.node, None)
+        if kept is None or kept[0].resources != snapshot.resources:
+            resources = (r for by_name in snapshot.resources.values() for r in by_name.values())
+            kept = snapshot, _core.Snapshot([(r.type_url, r.body) for r in resources])
+        while len(self._kept) >= KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
+        self._kept[node.node] = kept
+        return kept
 
 
 def _hop(
@@ -155,10 +207,6 @@ def _from_outside(core: _core.Snapshot, snapshot: Snapshot, call: Call) -> _core
         raise NotFound(f"{call.caller} has no listener on port {wanted}", cure=f"its ports are: {there}")
     is_tls = call.scheme == "https"
     return _ask(core, fitting[0], call, server_name=host if is_tls else "", is_tls=is_tls)
-
-
-def _core_of(snapshot: Snapshot) -> _core.Snapshot:
-    return _core.Snapshot([(r.type_url, r.body) for by in snapshot.resources.values() for r in by.values()])
 
 
 def _ask(core: _core.Snapshot, listener: str, call: Call, **connection: Any) -> _core.Match:
@@ -224,41 +272,6 @@ def _share(topology: Topology, share: _core.EndpointShare) -> Step:
 def _node_of(endpoint: Endpoint) -> NodeId:
     identity = endpoint.identity or ServiceId("", "")
     return NodeId(identity.namespace, identity.name, endpoint.instance)
-
-
-# --- the callee ---
-
-
-def _callee(
-    topology: Topology,
-    compiler: Compiler,
-    call: Call,
-    caller: Registration,
-    callee: Registration,
-    sent: _core.Match,
-) -> Hop:
-    forward = sent.forward
-    assert forward is not None, "only what is sent on has a callee"
-    core = _core_of(compiler.compile(topology, callee))
-    arrives = replace(
-        call,
-        method=forward.method or call.method,
-        authority=forward.authority,
-        path=forward.path,
-        headers=tuple(forward.headers),
-    )
-    identity = SpiffeId(topology.mesh.trust_domain, caller.node.service_id)
-    found = _ask(
-        core,
-        names.INBOUND_LISTENER,
-        arrives,
-        principals=[str(identity)],
-        remote=f"{caller.address}:1",
-        local=f"{callee.address}:{callee.inbound_port}",
-        server_name=_server_name(topology, forward.cluster, callee),
-        is_tls=True,
-    )
-    return _hop(topology, callee, "callee", False, found)
 
 
 def _server_name(topology: Topology, cluster: str, callee: Registration) -> str:

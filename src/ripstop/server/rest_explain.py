@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ripstop.compiler import Compiler
 from ripstop.errors import NotFound
 from ripstop.ids import ServiceId
 from ripstop.server.rest import Services
 from ripstop.server.rest_documents import FILES_MAX, FileText
+
+if TYPE_CHECKING:
+    from ripstop.control.explain import Explainer
 
 HEADERS_MAX = 200
 RANDOM_MAX = 2**64 - 1
@@ -38,14 +40,14 @@ def router(services: Services) -> APIRouter:
     """The routes."""
     plane, documents, access = services.plane, services.documents, services.access
     routes = APIRouter()
-    # Its own, used by one question at a time: it works in a thread, the plane's compiler in the loop.
-    compiler, lock = Compiler(), asyncio.Lock()
+    # One, asked one question at a time: it works in a thread, with a compiler that is not the plane's.
+    kept: list[Explainer] = []
+    lock = asyncio.Lock()
 
     @routes.post("/v1/explain")
     async def explain(body: Question, request: Request) -> dict[str, Any]:
         # Here, for a control plane installed without the native data plane has no core to ask.
-        from ripstop.control.explain import Call
-        from ripstop.control.explain import explain as way_of
+        from ripstop.control.explain import Call, Explainer
 
         access.operator(request)
         try:
@@ -61,11 +63,12 @@ def router(services: Services) -> APIRouter:
             headers=tuple(body.headers),
             random=body.random,
         )
-        if not body.files:
-            async with lock:
-                return asdict(await asyncio.to_thread(way_of, plane.topology, compiler, call))
-        proposed = documents.proposed((item.file, item.text) for item in body.files)
-        topology = await asyncio.to_thread(plane.reconciler.proposed, proposed)
-        return asdict(await asyncio.to_thread(way_of, topology, Compiler(), call))
+        if body.files:
+            proposed = documents.proposed((item.file, item.text) for item in body.files)
+            topology = await asyncio.to_thread(plane.reconciler.proposed, proposed)
+            return asdict(await asyncio.to_thread(Explainer().explain, topology, call))
+        async with lock:
+            kept[:] = kept or [Explainer()]
+            return asdict(await asyncio.to_thread(kept[0].explain, plane.topology, call))
 
     return routes
