@@ -105,6 +105,18 @@ spec:
     assert web.client.get("http://reviews/open").status_code == 200
 
 
+def test_explain_says_what_happens(mesh: LocalMesh, web: Instance, reviews: list[Instance]) -> None:
+    """The routes and the policy of the tests before are there."""
+    for path, user in (("/secret/1", "tester"), ("/open", "tester"), ("/open", "other")):
+        question = {"caller": "web", "authority": "reviews", "path": path, "headers": [("x-user", user)]}
+        with mesh.client() as client:
+            found = client.post("/v1/explain", question)
+        answer = web.client.get(f"http://reviews{path}", headers={"x-user": user})
+        assert (found["status"] or 200) == answer.status_code, found
+        (policies,) = [[s for s in hop["steps"] if s["kind"] == "rules"] for hop in found["hops"][1:]]
+        assert ("no-secrets" in str(policies)) == (answer.status_code == 403)
+
+
 def test_a_bad_document_changes_nothing(mesh: LocalMesh, web: Instance, reviews: list[Instance]) -> None:
     before = mesh.get("/v1/status")["generation"]
     bad = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {port: 1}\n"
