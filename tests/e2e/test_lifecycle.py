@@ -67,6 +67,31 @@ def test_signals_pass(mesh: LocalMesh, tmp_path: Path, number: signal.Signals) -
     job.stop()
 
 
+@pytest.mark.parametrize("words", [("run", "early", "--", "true"), ("gateway", "early")])
+def test_a_start_is_given_up_when_asked(mesh: LocalMesh, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """The command has just become the agent, which waits for a control plane that is not there."""
+    absent = mesh.env | {"RIPSTOP_SERVER": str(tmp_path / "no.sock"), "XDG_RUNTIME_DIR": str(tmp_path)}
+    starting = subprocess.Popen([sys.executable, "-m", "ripstop", *words], env=absent)
+    is_agent = Path(f"/proc/{starting.pid}/cmdline")
+    mesh.wait(lambda: b"agent.py" in is_agent.read_bytes(), "it did not become an agent")
+    starting.send_signal(signal.SIGTERM)
+    assert starting.wait(20) == (143 if words[0] == "run" else 0)
+    assert list(tmp_path.glob("ripstop-*")) == []
+
+
+def test_an_instance_from_elsewhere_comes_with_a_token_and_stays_by_its_certificate(mesh: LocalMesh) -> None:
+    made = ripstop(mesh, "token", "create", "--service", "remote")
+    token = next(word for word in made.stdout.split() if word.startswith("rst1."))
+    mesh.env["RIPSTOP_TOKEN"] = token
+    try:
+        remote = mesh.run("remote", "--lease", "3")
+    finally:
+        del mesh.env["RIPSTOP_TOKEN"]
+    time.sleep(5)  # more than its lease: it is renewed by TLS
+    assert remote.client.get("http://remote/").status_code == 200
+    assert any("/remote/" in n["node"] and n["is_current"] for n in mesh.get("/v1/nodes")["nodes"])
+
+
 def test_no_caller_sees_an_instance_go(mesh: LocalMesh, web: Instance) -> None:
     """One of two instances is stopped under load: not one error."""
     first, _ = mesh.run("backend"), mesh.run("backend")
