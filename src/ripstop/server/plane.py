@@ -34,7 +34,7 @@ from ripstop.model.document import Document
 from ripstop.model.registration_check import registration_from_bytes, registration_to_bytes
 from ripstop.model.topology import Topology
 from ripstop.model.workload import Endpoint, Health, NodeKind, Registration
-from ripstop.observe import ControlMetrics, Signals
+from ripstop.observe import ControlMetrics, Decisions, Signals
 from ripstop.storage import Store
 from ripstop.xds.ads import Nack
 from ripstop.xds.snapshot import Snapshot
@@ -78,6 +78,7 @@ class Plane:
         self.listens = listens or {}
         self.started_at = clock.wall()
         self.fleet, self.signals, self.metrics = Fleet(), Signals(), ControlMetrics()
+        self.decisions = Decisions()
         self.reconciler = Reconciler(trust_domain=authority.trust_domain, generation=store.generation())
         self.compiler, self.preflight = Compiler(), Preflight()
         self.on_documents: list[Callable[[tuple[Document, ...]], None]] = []

@@ -40,10 +40,10 @@ class Services:
 
 def create_api(services: Services) -> FastAPI:
     """The application."""
-    from ripstop.server import rest_agents, rest_documents, rest_explain, rest_reads
+    from ripstop.server import rest_agents, rest_decisions, rest_documents, rest_explain, rest_reads
 
     app = FastAPI(title="Ripstop", docs_url=None, redoc_url=None)
-    for routes in (rest_agents, rest_documents, rest_explain, rest_reads):
+    for routes in (rest_agents, rest_decisions, rest_documents, rest_explain, rest_reads):
         app.include_router(routes.router(services))
     app.add_exception_handler(RipstopError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)

@@ -12,7 +12,7 @@ from ripstop.errors import Conflict, Refused
 from ripstop.identity import Issued, secret_hash
 from ripstop.ids import CONTROL_PLANE, NodeId, ServiceId, SpiffeId, is_label
 from ripstop.model.registration_check import registration_from_json
-from ripstop.observe import Report
+from ripstop.observe import DecisionReport, Report
 from ripstop.server.rest import Services
 from ripstop.storage import IssuedCertificate, JoinToken
 
@@ -84,7 +84,17 @@ def router(services: Services) -> APIRouter:
     ) -> dict[str, Any]:
         node = NodeId(namespace, service, instance)
         access.agent(request, node.service_id)
-        plane.signals.add(str(node), str(node.service_id), report, plane.clock.monotonic())
+        now = plane.clock.monotonic()
+        plane.signals.add(str(node), str(node.service_id), report, now)
+        return {"watch_s": plane.decisions.watch_left_s(now)}
+
+    @routes.post("/v1/decisions/{namespace}/{service}/{instance}")
+    async def decisions(
+        namespace: str, service: str, instance: str, request: Request, report: DecisionReport
+    ) -> dict[str, Any]:
+        node = NodeId(namespace, service, instance)
+        access.agent(request, node.service_id)
+        plane.decisions.add(str(node), str(node.service_id), report)
         return {}
 
     return routes

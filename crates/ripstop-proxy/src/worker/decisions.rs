@@ -6,6 +6,7 @@ use ripstop_core::decision::{self, Attempt, More};
 use ripstop_core::http::HeaderId;
 use ripstop_core::time::Time;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const SAMPLE: u64 = 100;
 /// Decisions that a worker keeps, and how many bytes of them.
 const KEPT: usize = 2048;
 const KEPT_BYTES: usize = 4 << 20;
-/// Failures beyond this many a second are counted only, so that a storm of them costs no more than this.
+/// Failures, and successes that somebody watches, beyond this many a second are counted only: a storm of them costs no more.
 const PER_SECOND: u32 = 200;
 
 /// An attempt that was followed by another, or by none.
@@ -34,7 +35,7 @@ pub struct Ring {
     bytes: usize,
     /// Counts up with each line.
     last: u64,
-    /// Failures that were not kept.
+    /// What was to be kept and was not.
     pub dropped: u64,
     second: u64,
     in_second: u32,
@@ -49,17 +50,36 @@ struct Line {
 
 /// Shared with the control thread, which reads it when somebody asks.
 #[derive(Debug, Default)]
-pub struct Decisions(Mutex<Ring>);
+pub struct Decisions {
+    ring: Mutex<Ring>,
+    /// Keep one success of so many until `until`: somebody is watching.
+    every: AtomicU64,
+    until: AtomicU64,
+}
 
 impl Decisions {
-    /// The ring, for as long as it takes to copy a line.
+    /// The ring, for as long as it takes to copy lines.
     pub fn lock(&self) -> MutexGuard<'_, Ring> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keep one success of `every` until then.
+    pub fn watch(&self, every: u64, until: Time) {
+        self.every.store(every.max(1), Relaxed);
+        self.until.store(until.0, Relaxed);
+    }
+
+    /// One success of how many is kept now, and whether that is more than usual.
+    fn sample(&self, now: Time) -> (u64, bool) {
+        match now.0 < self.until.load(Relaxed) {
+            true => (self.every.load(Relaxed).max(1), true),
+            false => (SAMPLE, false),
+        }
     }
 }
 
 impl Ring {
-    /// Whether another failure may be kept in this second; counts those that may not.
+    /// Whether another may be kept in this second; counts those that may not.
     fn admits(&mut self, since_epoch: Duration) -> bool {
         if self.second != since_epoch.as_secs() {
             (self.second, self.in_second) = (since_epoch.as_secs(), 0);
@@ -118,11 +138,11 @@ impl Worker {
         let id = ex.request.headers.get(HeaderId::XRequestId).unwrap_or_default();
         let is_plain = ex.flags.is_empty() && ex.history.is_empty() && ex.hop == 0;
         let went_well = is_plain && ex.status < 500 && (ex.details.is_empty() || ex.details == VIA_UPSTREAM);
-        let wall = ex.start_wall;
-        let is_kept = match went_well {
-            true => is_sampled(id, ex.random),
-            false => self.stats.decisions().lock().admits(wall),
-        };
+        let decisions = self.stats.decisions();
+        let (every, is_watched) = decisions.sample(self.now);
+        let is_wanted = !went_well || is_sampled(id, ex.random, every);
+        let is_bounded = !went_well || is_watched;
+        let is_kept = is_wanted && (!is_bounded || decisions.lock().admits(ex.start_wall));
         if is_kept {
             self.write_decision(ex);
         }
@@ -191,7 +211,7 @@ fn last<'a>(
 }
 
 /// Whether a request that went well is kept.
-fn is_sampled(id: &[u8], random: u64) -> bool {
+fn is_sampled(id: &[u8], random: u64, every: u64) -> bool {
     let hash = match id {
         [] => random,
         // FNV-1a: the same at every hop.
@@ -199,5 +219,5 @@ fn is_sampled(id: &[u8], random: u64) -> bool {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         }),
     };
-    hash % SAMPLE == 0
+    hash % every == 0
 }

@@ -1,11 +1,15 @@
 //! `/decisions`: what was decided of exchanges, a line of JSON for each, the oldest first.
 use super::{Query, Reply};
 use crate::control::plane::Plane;
+use http::StatusCode;
+use std::time::Duration;
 
 /// Lines of one answer unless `?limit=` says otherwise.
 const LIMIT: usize = 100;
 /// And at most.
 const MOST: usize = 10_000;
+/// A watch ends by itself, should whoever asked for it be gone.
+const LONGEST_WATCH_S: u64 = 60;
 
 /// `?id=` the request's id; `?after=` the cursor of the answer before, as its last line says; `?limit=`.
 pub(super) fn decisions(plane: &Plane, query: &Query) -> Reply {
@@ -22,6 +26,19 @@ pub(super) fn decisions(plane: &Plane, query: &Query) -> Reply {
     let mut text = String::from_utf8_lossy(&lines).into_owned();
     text.push_str(&format!("{{\"cursor\":\"{}\",\"dropped\":{dropped}}}\n", last.join(".")));
     Reply::json(text)
+}
+
+/// `?every=N&for=SECONDS`: keep one success of N for so long; then the usual share again.
+pub(super) fn watch(plane: &Plane, query: &Query) -> Reply {
+    let number = |name| query.get(name).and_then(|text| text.parse::<u64>().ok());
+    let (Some(every), Some(seconds)) = (number("every"), number("for")) else {
+        return Reply::fault(StatusCode::BAD_REQUEST, "say every=N and for=SECONDS\n");
+    };
+    let until = plane.now().after(Duration::from_secs(seconds.min(LONGEST_WATCH_S)));
+    for worker in &plane.workers {
+        worker.stats.decisions.watch(every, until);
+    }
+    Reply::text("OK\n")
 }
 
 /// How far each worker's lines were read.

@@ -25,7 +25,12 @@ const HELP: &str = "\
 /clusters: endpoints and how they fare
 /config_dump: names and versions of resources
 /decisions: why requests went where they went, JSON lines; ?id=REQUEST-ID &after=CURSOR &limit=N
+<<<<<<< HEAD
 /drain_listeners (POST): close what is listened on; ?inboundonly &graceful (after the drain time) &skip_exit (never)
+=======
+/decisions/watch (POST): keep one success of ?every=N &for=SECONDS
+/drain_listeners (POST): close what is listened on; ?inboundonly &graceful &skip_exit
+>>>>>>> b6a340e (observe, cli: decisions told by data planes; tap)
 /listeners: names and addresses
 /memory: what the process takes
 /quitquitquit (POST): end
@@ -63,7 +68,7 @@ impl Reply {
 impl Plane {
     /// Answer a question.
     pub(super) fn answer(&mut self, query: &Query) -> Reply {
-        let changes = matches!(&*query.path, "/drain_listeners" | "/quitquitquit");
+        let changes = matches!(&*query.path, "/decisions/watch" | "/drain_listeners" | "/quitquitquit");
         if changes && query.method != Method::POST {
             return Reply::fault(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
         }
@@ -74,6 +79,7 @@ impl Plane {
             "/stats/prometheus" => self.stats(query, true),
             "/clusters" => Reply::text(clusters::text(self)),
             "/decisions" => decisions::decisions(self, query),
+            "/decisions/watch" => decisions::watch(self, query),
             "/listeners" => Reply::text(self.listeners_text()),
             "/config_dump" => Reply::json(dump::config_dump(self)),
             "/server_info" => Reply::json(dump::server_info(self)),
