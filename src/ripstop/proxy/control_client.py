@@ -76,7 +76,7 @@ class ControlClient:
         """Close the connections."""
         self._connections.close()
 
-    def get(self, path: str, wait_s: float = 0.0, **query: Any) -> Any:
+    def get(self, path: str, /, wait_s: float = 0.0, **query: Any) -> Any:
         """GET a path; `wait_s` is how much longer than usual the answer may take."""
         return self._call("GET", path, None, wait_s, query)
 

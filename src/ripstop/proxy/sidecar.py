@@ -21,15 +21,14 @@ from ripstop.model.workload import DataPlaneKind, Health, Registration
 from ripstop.proxy import log
 from ripstop.proxy.control_client import ControlClient, Place
 from ripstop.proxy.data_plane import DataPlane
-from ripstop.proxy.golden import FILTER, PATH, Scrapes
 from ripstop.proxy.maker import KeyRequest, Maker
 from ripstop.proxy.memory import AgentMemory, Kept
 from ripstop.proxy.program import Files
+from ripstop.proxy.reports import Reports
 from ripstop.proxy.sds import SecretServer, Svid
 from ripstop.settings import Address
 
 HEARTBEATS_PER_LEASE = 3
-REPORT_EVERY_S = 1.0
 RENEW_RETRY_S = 30.0
 ENROL_FOR_S = 20.0
 ENROL_FOR_WITH_MEMORY_S = 3.0
@@ -83,6 +82,7 @@ class Sidecar:
         self._heartbeat: asyncio.Task[None] | None = None
         self._sds: SecretServer | None = None
         self.data_plane: DataPlane | None = None
+        self._reports: Reports | None = None
         self.metrics_port = settings.metrics_port or free_port()
         self._memory = self._open_memory()
         self._restart: asyncio.Task[None] | None = None
@@ -115,9 +115,10 @@ class Sidecar:
         )
         await self.data_plane.start()
         await self.data_plane.wait_ready(self._ports())
+        self._reports = Reports(self.data_plane, self.registration.data_plane, self._client, self._route)
         self._tasks += [
             asyncio.create_task(self.data_plane.supervise()),
-            asyncio.create_task(self._report()),
+            asyncio.create_task(self._reports.keep_telling()),
         ]
 
     async def stop(self) -> None:
@@ -198,6 +199,8 @@ class Sidecar:
         before = self._client
         place = replace(self.settings.place, trust_pem=self._svid.trust_pem.decode())
         self._client = ControlClient(place, certificate=(self._svid.certificate_pem, self._svid.key_pem))
+        if self._reports is not None:
+            self._reports.client = self._client
         before.close()
 
     async def _keep_identity(self) -> None:
@@ -323,22 +326,7 @@ class Sidecar:
                     log.warning("control_plane_is_away", reason=error.message)
                 self._is_control_plane_away = True
 
-    # --- reports ---
-
-    async def _report(self) -> None:
-        """Golden signals, once a second; what cannot be told is told with the next."""
-        scrapes, last = Scrapes(), time.monotonic()
-        assert self.data_plane is not None
-        while True:
-            await asyncio.sleep(REPORT_EVERY_S)
-            text = await self.data_plane.ask(PATH + FILTER.replace("+", "%2B").replace("|", "%7C"))
-            now = time.monotonic()
-            report = scrapes.report(text, max(0.01, now - last))
-            last = now
-            if not report["edges"] and not report["upstreams"]:
-                continue
-            with contextlib.suppress(RipstopError):
-                await asyncio.to_thread(self._client.post, f"/v1/signals/{self._route}", report)
+    # --- the end ---
 
     async def drain(self, for_s: float) -> None:
         """Let requests that are on their way finish: until none is left, at most `for_s` seconds."""

@@ -48,8 +48,8 @@ impl Worker {
                 && resilience::decide_head(policy, &ex.request, &ex.response, has_key)
         });
         if wants_retry && self.admit_retry(ex) {
-            let response = std::mem::take(&mut ex.response);
             self.leave_answer(ex, end);
+            let response = std::mem::take(&mut ex.response);
             self.schedule_retry(ex, Some(&response));
             ex.response = response;
             return true;
