@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.5
 SETTLE_S = 2.5
-"""Hops of one request are told by several agents, each once a second."""
+"""Agents ask and tell once a second: until all keep every request, and until all have told of one."""
 WATCH_S = 10.0
 
 
@@ -60,12 +60,14 @@ def tap(
 def _watch(client: ControlClient, query: dict[str, Any], most: int, seconds: float, *, as_json: bool) -> None:
     from ripstop.cli.decisions import json_line, tree
 
-    cursor = int(client.post("/v1/watch", {"for_s": WATCH_S})["cursor"])
+    client.post("/v1/watch", {"for_s": WATCH_S})
+    if sys.stderr.isatty():
+        print("asking data planes to keep every request; Ctrl-C ends it", file=sys.stderr)
+    time.sleep(SETTLE_S)
+    cursor = int(client.get("/v1/decisions", limit=1)["cursor"])
     renew_at, end_at = time.monotonic() + WATCH_S / 2, time.monotonic() + seconds
     waiting: dict[str, float] = {}
     shown = dropped = 0
-    if sys.stderr.isatty():
-        print("watching; Ctrl-C ends it", file=sys.stderr)
     while True:
         now = time.monotonic()
         if now > renew_at:
