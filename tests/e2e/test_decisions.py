@@ -94,6 +94,20 @@ def test_a_failure_is_explained_hop_by_hop(mesh: LocalMesh, web: Instance, api: 
     assert second["answer"]["status"] == 503
 
 
+def test_explain_tells_the_story_of_a_request(mesh: LocalMesh, web: Instance, api: Instance) -> None:
+    api.behave(status=503)
+    request_id = web.client.get("http://api/told").headers["x-request-id"]
+    hops_of(mesh, request_id, 3)
+    words = [sys.executable, "-m", "ripstop", "explain", request_id]
+    told = subprocess.run(words, env=mesh.env, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("GET http://api/told\n")
+    assert "outbound at default/web/web-0 by shop/api.yaml:" in told
+    assert "503 URX in 2 tries" in told and ": healthy, " in told
+    assert "/ns/default/sa/web from " in told
+    none = subprocess.run([*words[:-1], "x" * 20], env=mesh.env, capture_output=True, text=True, check=False)
+    assert none.returncode == 1 and "no data plane has told of a request" in none.stderr
+
+
 def test_errors_of_the_mesh_say_what_and_where(mesh: LocalMesh, web: Instance) -> None:
     answer = web.client.get("http://api/teapot")
     assert answer.status_code == 500
