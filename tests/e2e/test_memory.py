@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from ripstop.model.workload import DataPlaneKind
-from ripstop.proxy.native import find_native
 from ripstop.testing import Instance, LocalMesh
 from ripstop.testing.memory import SidecarMemory, is_told, libraries, sidecar_memory
 
@@ -51,8 +50,8 @@ def test_an_agent_is_small(idle: Instance) -> None:
 
 
 def test_an_idle_sidecar_is_small_in_all(idle: Instance, data_plane: DataPlaneKind) -> None:
-    if data_plane is not DataPlaneKind.NATIVE or find_native().parent.name == "debug":
-        pytest.skip("the bound is for the native data plane as it is released")
+    if data_plane is not DataPlaneKind.NATIVE:
+        pytest.skip("the bound is for the native data plane")
     found = settled(idle, lambda memory: sum(memory) <= SIDECAR_MB)
     assert sum(found) <= SIDECAR_MB
 
