@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from load import Load, eventually
+from load import Load
+from restarts import data_planes, restart
 
 from ripstop.model.workload import DataPlaneKind
 from ripstop.proxy.native import find_native
@@ -156,23 +155,6 @@ def test_no_call_fails_while_a_gateway_is_restarted_by_sighup(
     assert load.failures == []
 
 
-def test_a_data_plane_that_dies_without_its_control_plane_comes_back_as_it_was(
-    native_mesh: LocalMesh, caller: Instance, callee: Instance
-) -> None:
-    assert caller.client.get("http://callee/").status_code == 200
-    native_mesh.stop_control_plane(kill=True)
-    try:
-        (before,) = data_planes(caller)
-        os.kill(before, signal.SIGKILL)
-        with httpx.Client(proxy=f"http://127.0.0.1:{caller.outbound_port}", timeout=5) as client:
-            eventually(lambda: client.get("http://callee/").status_code == 200, caller.log.read_text())
-        restart(caller)
-        assert data_planes(caller) != {before}
-    finally:
-        native_mesh.start_control_plane()
-    native_mesh.wait_registered(caller)
-
-
 def test_a_new_program_that_does_not_start_leaves_the_old_one_serving(
     native_mesh: LocalMesh, caller: Instance, callee: Instance, program: Path
 ) -> None:
@@ -194,29 +176,3 @@ def test_a_new_program_that_does_not_start_leaves_the_old_one_serving(
         program.unlink()
         program.symlink_to(good)
     restart(caller)
-
-
-def restart(instance: Instance, number: int = RESTARTS_DATA_PLANE) -> None:
-    """Restart an instance's data plane, and wait until the new one is alone."""
-    (before,) = data_planes(instance)
-    instance.process.send_signal(number)
-
-    def is_done() -> bool:
-        now = data_planes(instance)
-        return len(now) == 1 and now != {before}
-
-    eventually(is_done, f"the data plane was not replaced\n{instance.log.read_text()}")
-
-
-def data_planes(instance: Instance) -> set[int]:
-    """The processes of data planes that an agent has started."""
-    pid = instance.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    found = set()
-    for child in children:
-        try:
-            if "ripstop-proxy" in Path(f"/proc/{child}/comm").read_text():
-                found.add(int(child))
-        except OSError:
-            continue  # it has just ended
-    return found

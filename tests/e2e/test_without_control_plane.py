@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import time
 import httpx
 import pytest
 from load import Load, eventually
+from restarts import data_planes, restart
 
 from ripstop.model.workload import DataPlaneKind
 from ripstop.testing import Instance, LocalMesh
@@ -78,6 +81,25 @@ def _calls(caller: Instance, service: str) -> int:
 
 def _kept(mesh: LocalMesh, name: str) -> list[str]:
     return [str(path) for path in sorted((mesh.state / "agents").glob(f"*/*/*-kept/{name}"))]
+
+
+@pytest.mark.usefixtures("native")
+def test_a_data_plane_that_dies_without_its_control_plane_comes_back_as_it_was(
+    mesh: LocalMesh,
+) -> None:
+    mesh.run("steadfast")
+    caller = mesh.run("patient")
+    assert caller.client.get("http://steadfast/").status_code == 200
+    mesh.stop_control_plane(kill=True)
+    try:
+        (before,) = data_planes(caller)
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: _calls(caller, "steadfast") == 200, "it did not come back")
+        restart(caller)
+        assert data_planes(caller) != {before}
+    finally:
+        mesh.start_control_plane()
+    mesh.wait_registered(caller)
 
 
 @pytest.mark.usefixtures("native")

@@ -204,9 +204,11 @@ class Sidecar:
         before.close()
 
     async def _keep_identity(self) -> None:
-        """Renew at half of what is left, with a new key; go on trying while the old one is good."""
+        """Renew at half of what is left, with a new key; when that fails, sooner and sooner towards the end."""
+        is_failing = False
         while True:
-            await asyncio.sleep(max(1.0, (self._svid.expires_at - time.time()) / 2))
+            left = self._svid.expires_at - time.time()
+            await asyncio.sleep(max(1.0, min(RENEW_RETRY_S, left / 8) if is_failing else left / 2))
             try:
                 async with Maker() as maker:
                     request = await maker.key_request()
@@ -214,9 +216,10 @@ class Sidecar:
                 assert self._sds is not None
                 self._sds.renew(self._svid)
                 self._remember()
+                is_failing = False
             except RipstopError as error:
                 log.error("identity_not_renewed", reason=error.message, expires_at=self._svid.expires_at)
-                await asyncio.sleep(RENEW_RETRY_S)
+                is_failing = True
 
     # --- memory ---
 
