@@ -13,7 +13,7 @@ PYTHON_SOURCES := src tests benches tools setup.py
 PEERS := haproxy nginx wrk nghttp2-client gcc libc6-dev
 
 .PHONY: demo test check check-python check-stubs check-rust unit unit-rust unit-python bench bench-hop bench-control \
-	dev release deny docs clean format rust
+	dev release deny docs clean format rust fuzz
 demo: $(STAMP) release  ## set everything up and run the main job
 	RIPSTOP_PROXY=$(RELEASE) $(BIN)/ripstop demo $(DEMO)
 
@@ -66,6 +66,9 @@ rust:
 deny: rust              ## licences and known faults of the crates; builds cargo-deny when it is not there
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check
+
+fuzz: rust              ## what parses bytes of strangers, FUZZ_S seconds a target (600); FUZZ="http1_head hpack" names some
+	fuzz/run $(FUZZ)
 
 docs: $(STAMP)          ## write the generated reference pages again
 	$(BIN)/python tools/reference.py
