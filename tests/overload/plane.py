@@ -117,13 +117,15 @@ class Bounded(Plane):
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path, **manager: Any) -> AsyncIterator[Bounded]:
+async def running(
+    directory: Path, chains: list[dict[str, Any]] | None = None, **manager: Any
+) -> AsyncIterator[Bounded]:
     """A plane with these fields of its connection manager; the test is skipped where there is no binary."""
     try:
         native_binary()
     except Unavailable as why:
         pytest.skip(str(why))
-    case = Case("overload", _nothing, ROUTES, clusters(), {}, manager, [], {}, None, [{}], {})
+    case = Case("overload", _nothing, ROUTES, clusters(), {}, manager, [], {}, None, chains or [{}], {})
     plane = Bounded("native", directory, [case])
     await plane.start()
     try:

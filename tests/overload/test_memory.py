@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from oracle import identities
 
 from strictness.http2_rows import END_HEADERS, END_STREAM, HEADERS, OPEN, frame
 
@@ -85,6 +88,28 @@ async def test_memory_stays_below_its_bound_and_others_are_served_again(
             await attack_until_shed(plane, crowd, attack)
             await plane.serves()  # though none of the attackers has gone
         await plane.serves()
+        plane.survived()
+
+
+@pytest.mark.timeout(300)
+async def test_handshakes_that_are_begun_only_do_not_take_all_memory(tmp_path: Path) -> None:
+    files(13_000)
+    hello = ssl.MemoryBIO()
+    client = identities.client_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="a.test")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    first = hello.read()
+    chain = identities.downstream(identities.identity("mesh"), mutual=False)
+    async with running(tmp_path, [chain]) as plane:
+        with Crowd(plane.port) as crowd:
+            await asyncio.to_thread(crowd.send, 10_000, first)
+            assert plane.counter("downstream_cx_overload_close")
+        while plane.counters()["server.total_connections"]:
+            await asyncio.sleep(0.1)
+        context = identities.client_context()
+        stream = await plane.stage.connect(context)
+        await stream.send(b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n")
+        assert (await stream.answer()).start.startswith("HTTP/1.1 200")
         plane.survived()
 
 

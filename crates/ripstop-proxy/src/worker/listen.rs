@@ -329,6 +329,7 @@ impl Worker {
         if let Machine::Opening(opening) = &mut connection.machine {
             opening.stage = Stage::Handshake;
         }
+        self.took(super::overload::TLS_BYTES);
         let timeout = chain.config.handshake_timeout;
         let limit = if timeout.is_zero() { std::time::Duration::from_secs(15) } else { timeout };
         self.set_deadline(key, self.now.after(limit));

@@ -19,7 +19,7 @@ pub(crate) const EXCHANGE_BYTES: usize = 2 * 1024;
 /// What a connection takes, without its buffers; about, with its places in tables.
 const CONNECTION_BYTES: usize = 2 * 1024;
 /// What TLS keeps for a connection.
-const TLS_BYTES: usize = 32 * 1024;
+pub(crate) const TLS_BYTES: usize = 32 * 1024;
 /// What HTTP/2 keeps for a connection: compression tables, streams.
 const HTTP2_BYTES: usize = 12 * 1024;
 /// Under pressure, no more is read at a time, and whoever feeds a connection that has more unsent is paused.
