@@ -101,10 +101,12 @@ fn hop(upstream: SocketAddr) -> SocketAddr {
     address
 }
 
+/// Its id is not of the sample whose decisions are kept; those allocate what they keep.
+const REQUEST: &[u8] = b"GET /path?q=1 HTTP/1.1\r\nhost: hop\r\nuser-agent: test\r\naccept: */*\r\n\
+    x-request-id: not-of-the-sample\r\n\r\n";
+
 fn ask(stream: &mut TcpStream, buffer: &mut [u8]) {
-    stream
-        .write_all(b"GET /path?q=1 HTTP/1.1\r\nhost: hop\r\nuser-agent: test\r\naccept: */*\r\n\r\n")
-        .expect("sent");
+    stream.write_all(REQUEST).expect("sent");
     let mut got = 0;
     while !buffer[..got].ends_with(b"hello") {
         let read = stream.read(&mut buffer[got..]).expect("an answer");
