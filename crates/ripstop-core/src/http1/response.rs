@@ -25,7 +25,7 @@ pub fn parse_response(
     head: &mut ResponseHead,
 ) -> Result<(Parsed, ResponseMeta), Refusal> {
     let nothing = ResponseMeta { body: BodyLength::Empty, keep_alive: false };
-    let start = buf.len().min(5);
+    let start = buf.len().min(5).min(limits.max_head_bytes);
     if buf[..start] != b"HTTP/"[..start] {
         return Err(Refusal::new(502, "not_http"));
     }

@@ -224,10 +224,11 @@ impl Worker {
 
     fn turn(&mut self, events: &Events) {
         self.now = Time(u64::try_from(self.settings.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX));
-        let mut is_woken = false;
+        // First: a request that was made after a change was acknowledged is decided by it, though both are found at once.
+        self.guarded(Key::NONE, Worker::read_mailbox);
         for event in events {
             match event.token() {
-                WAKER => is_woken = true,
+                WAKER => {}
                 Token(token) if token & LISTENER != 0 => {
                     self.guarded(Key::NONE, |worker| worker.accept(token & !LISTENER));
                 }
@@ -243,9 +244,6 @@ impl Worker {
             }
         }
         self.fire_timers();
-        if is_woken {
-            self.guarded(Key::NONE, Worker::read_mailbox);
-        }
         self.watch_memory();
         self.settle();
         self.stop_if_done();
