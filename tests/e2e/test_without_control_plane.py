@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -90,9 +91,10 @@ def test_a_data_plane_that_dies_without_its_control_plane_comes_back_as_it_was(
     mesh.run("steadfast")
     caller = mesh.run("patient")
     assert caller.client.get("http://steadfast/").status_code == 200
+    (before,) = data_planes(caller)
+    _wait_saved(before, "steadfast")
     mesh.stop_control_plane(kill=True)
     try:
-        (before,) = data_planes(caller)
         os.kill(before, signal.SIGKILL)
         eventually(lambda: _calls(caller, "steadfast") == 200, "it did not come back")
         restart(caller)
@@ -100,6 +102,14 @@ def test_a_data_plane_that_dies_without_its_control_plane_comes_back_as_it_was(
     finally:
         mesh.start_control_plane()
     mesh.wait_registered(caller)
+
+
+def _wait_saved(data_plane: int, service: str) -> None:
+    """What it runs is on disk: a change is written within a second, with those that came meanwhile."""
+    words = Path(f"/proc/{data_plane}/cmdline").read_text().split("\0")
+    snapshot = Path(words[words.index("--snapshot") + 1])
+    eventually(lambda: snapshot.is_file() and service.encode() in snapshot.read_bytes(), "it was not kept")
+    time.sleep(2.5)
 
 
 @pytest.mark.usefixtures("native")
