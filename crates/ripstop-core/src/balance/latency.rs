@@ -5,6 +5,11 @@ use std::time::Duration;
 
 /// After this time an old estimate weighs 1/e.
 pub const DECAY: Duration = Duration::from_secs(10);
+/// A host that has answered nothing for so long is being avoided: from then on its estimate fades fast, so that it is tried
+/// again after some ten seconds, however slow it was, and what it answers then counts.
+pub const SILENCE: Duration = Duration::from_secs(1);
+/// After this time of silence more the estimate weighs 1/e.
+pub const FADE: Duration = Duration::from_secs(1);
 /// What a host without any answer yet is taken to need: fast, but not free.
 pub const NEW_HOST: Duration = Duration::from_millis(1);
 /// What a failure counts as, at least: else a host that fails fast would draw traffic.
@@ -28,15 +33,16 @@ impl Latency {
 
     /// The estimate in nanoseconds as it is at `now`: without answers it fades, so that an idle host is tried again.
     pub fn nanos(&self, now: Time) -> f64 {
-        let estimate = f64::from_bits(self.estimate.load(Relaxed));
-        estimate * kept(Time(self.at.load(Relaxed)), now)
+        let (estimate, at) = (f64::from_bits(self.estimate.load(Relaxed)), Time(self.at.load(Relaxed)));
+        estimate * kept(at, now) * faded(at, now)
     }
 
     /// A response took `round_trip`.
     pub fn answered(&self, round_trip: Duration, now: Time) {
         let sample = round_trip.as_nanos() as f64;
-        let old = f64::from_bits(self.estimate.load(Relaxed));
-        let share = kept(Time(self.at.load(Relaxed)), now);
+        let at = Time(self.at.load(Relaxed));
+        let old = f64::from_bits(self.estimate.load(Relaxed)) * faded(at, now);
+        let share = kept(at, now);
         let new = if sample > old { sample } else { old * share + sample * (1.0 - share) };
         self.estimate.store(new.to_bits(), Relaxed);
         self.at.store(now.0, Relaxed);
@@ -50,4 +56,9 @@ impl Latency {
 
 fn kept(since: Time, now: Time) -> f64 {
     (-now.since(since).as_secs_f64() / DECAY.as_secs_f64()).exp()
+}
+
+fn faded(since: Time, now: Time) -> f64 {
+    let silence = now.since(since).saturating_sub(SILENCE);
+    (-silence.as_secs_f64() / FADE.as_secs_f64()).exp()
 }
