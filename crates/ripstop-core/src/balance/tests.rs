@@ -195,6 +195,30 @@ fn peak_ewma_prefers_the_fast_and_shuns_the_failing() {
 }
 
 #[test]
+fn peak_ewma_tries_the_failing_again_after_ten_seconds_and_not_before_five() {
+    let cluster = cluster(Balancer::PeakEwma);
+    let set = build(&cluster, &even(2));
+    let (mut picker, state, mut rng) = (Picker::new(&cluster), ClusterState::default(), Rng::new(1));
+    set.hosts()[1].host.latency.failed(Duration::from_millis(1), Time(0));
+    let mut tried = None;
+    for millis in (0..20_000).step_by(5) {
+        let now = Time::from_millis(millis);
+        let context = PickContext { now, ..Default::default() };
+        let picked = picker.pick(&set, &state, &context, &mut rng).unwrap();
+        if picked.host.id == set.hosts()[1].host.id {
+            tried = Some(millis);
+            break;
+        }
+        picked.host.latency.answered(Duration::from_micros(500), now);
+    }
+    assert!(tried.is_some_and(|millis| (5_000..15_000).contains(&millis)), "{tried:?}");
+    // Well again, it is by one answer nearly as good as the other: a second or two until the next.
+    let (now, well) = (Time::from_millis(tried.unwrap()), Duration::from_micros(500));
+    set.hosts()[1].host.latency.answered(well, now);
+    assert!(set.hosts()[1].host.latency.nanos(now) < 2.0 * well.as_nanos() as f64);
+}
+
+#[test]
 fn an_ejection_is_seen_by_the_next_pick() {
     for balancer in [ROUND_ROBIN, LEAST_REQUEST, Balancer::Random, Balancer::PeakEwma, RING, MAGLEV] {
         let mut cluster = cluster(balancer);
