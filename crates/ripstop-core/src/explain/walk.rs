@@ -95,23 +95,9 @@ fn http(world: &World, question: &Question, manager: &HttpManager, mut told: Exp
         }
         Err(_) => return ended(told, Outcome::Refused, 400, "path_normalization_failed"),
     }
-    manager_headers(&mut head, manager, question);
+    route::set_scheme(&mut head, manager, question.connection.tls.is_some());
     told.path = text(head.path());
     routed(world, question, manager, &mut head, told)
-}
-
-/// What routes and rules can see of what the connection manager does to a head.
-fn manager_headers(head: &mut RequestHead, manager: &HttpManager, question: &Question) {
-    let own_scheme: &[u8] = if question.connection.tls.is_some() { b"https" } else { b"http" };
-    if manager.use_remote_address {
-        head.headers.set(HeaderId::XForwardedProto, own_scheme);
-        head.headers.retain(|field| !field.name.starts_with(b"x-envoy-"));
-    } else if !head.headers.has(HeaderId::XForwardedProto) {
-        head.headers.push_known(HeaderId::XForwardedProto, own_scheme);
-    }
-    if head.scheme().is_empty() {
-        head.set_scheme(own_scheme);
-    }
 }
 
 fn routed(

@@ -1,6 +1,7 @@
 //! Routing: which filter chain, virtual host, route and cluster a request takes, and how its head changes on the way.
 //!
 //! Everything here is a pure function of a snapshot's parts and a head; behaviour is Envoy 1.40's.
+mod arrival;
 mod chain;
 mod changes;
 mod cookie;
@@ -15,6 +16,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
+pub use arrival::set_scheme;
 pub use chain::{ChainInput, choose_chain};
 pub(crate) use changes::add_headers;
 pub use changes::{Changeable, apply_changes, apply_request, apply_response};

@@ -115,24 +115,12 @@ impl Worker {
     /// Forwarded addresses, request id, client certificate (Envoy: "HTTP header manipulation").
     fn manager_headers(&mut self, ex: &mut Exchange, manager: &HttpManager) {
         let Some(info) = ex.info.clone() else { return };
-        let own_scheme: &[u8] = if info.tls.is_some() { b"https" } else { b"http" };
-        let request = &mut ex.request;
-        if manager.use_remote_address {
-            if !manager.skip_xff_append {
-                append_forwarded_for(request, info.remote);
-            }
-            request.headers.set(HeaderId::XForwardedProto, own_scheme);
-            // What Envoy's own clients say to each other is not believed from outside.
-            request.headers.retain(|field| !field.name.starts_with(b"x-envoy-"));
-        } else if !request.headers.has(HeaderId::XForwardedProto) {
-            // What the client says of its own scheme is not believed.
-            request.headers.push_known(HeaderId::XForwardedProto, own_scheme);
+        if manager.use_remote_address && !manager.skip_xff_append {
+            append_forwarded_for(&mut ex.request, info.remote);
         }
-        if request.scheme().is_empty() {
-            request.set_scheme(own_scheme);
-        }
+        route::set_scheme(&mut ex.request, manager, info.tls.is_some());
         let keeps_id = !manager.use_remote_address || manager.preserve_external_request_id;
-        let has_id = request.headers.has(HeaderId::XRequestId);
+        let has_id = ex.request.headers.has(HeaderId::XRequestId);
         if manager.generate_request_id && !(has_id && keeps_id) {
             let id = self.uuid();
             ex.request.headers.set(HeaderId::XRequestId, &id);
