@@ -175,3 +175,39 @@ pub struct Record<'a> {
     pub stream_id: u64,
     pub local_reply_body: &'a str,
 }
+
+impl<'a> Record<'a> {
+    /// Of something of which nothing is known but where it came from.
+    pub fn new(connection: &'a ConnectionInfo, dynamic: &'a DynamicMetadata) -> Record<'a> {
+        Record {
+            connection,
+            request: None,
+            response: None,
+            trailers: None,
+            protocol: None,
+            status: 0,
+            grpc_status: None,
+            flags: Flags::NONE,
+            details: "",
+            start: Duration::ZERO,
+            duration: Duration::ZERO,
+            request_duration: None,
+            response_duration: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            attempts: 0,
+            upstream_host: None,
+            upstream_host_metadata: None,
+            upstream_local: None,
+            upstream_tls: None,
+            upstream_failure: "",
+            upstream_protocol: None,
+            cluster: None,
+            route: None,
+            virtual_host: "",
+            dynamic,
+            stream_id: 0,
+            local_reply_body: "",
+        }
+    }
+}

@@ -3,12 +3,10 @@ use super::walk::rules_of;
 use super::{Outcome, Question};
 use crate::authorization::{self, Near, Reasoned};
 use crate::http::RequestHead;
-use crate::outcome::Flags;
 use crate::policies::cors;
 use crate::record::{ConnectionInfo, DynamicMetadata, Record};
 use crate::route::{self, Level, Matched};
 use crate::snapshot::*;
-use std::time::Duration;
 
 /// What a filter does to the request.
 #[derive(Clone, Debug, Default)]
@@ -214,34 +212,11 @@ pub(super) fn record<'a>(
     dynamic: &'a DynamicMetadata,
 ) -> Record<'a> {
     Record {
-        connection: &question.connection,
         request: Some(head),
-        response: None,
-        trailers: None,
         protocol: Some(head.version),
-        status: 0,
-        grpc_status: None,
-        flags: Flags::NONE,
-        details: "",
-        start: Duration::ZERO,
-        duration: Duration::ZERO,
-        request_duration: None,
-        response_duration: None,
-        bytes_received: 0,
-        bytes_sent: 0,
-        attempts: 0,
-        upstream_host: None,
-        upstream_host_metadata: None,
-        upstream_local: None,
-        upstream_tls: None,
-        upstream_failure: "",
-        upstream_protocol: None,
-        cluster: None,
         route: Some(matched.route),
         virtual_host: &matched.virtual_host.name,
-        dynamic,
-        stream_id: 0,
-        local_reply_body: "",
+        ..Record::new(&question.connection, dynamic)
     }
 }
 

@@ -42,14 +42,10 @@ impl Exchange {
 
     fn record(&self) -> Record<'_> {
         Record {
-            connection: &self.connection,
             request: Some(&self.request),
             response: Some(&self.response),
-            trailers: None,
             protocol: Some(Version::Http2),
             status: 200,
-            grpc_status: None,
-            flags: Flags::NONE,
             details: "via_upstream",
             start: Duration::new(1_795_613_991, 462_732_000),
             duration: Duration::from_millis(12),
@@ -59,17 +55,8 @@ impl Exchange {
             bytes_sent: 4,
             attempts: 1,
             upstream_host: Some("10.0.0.1:80"),
-            upstream_host_metadata: None,
-            upstream_local: None,
-            upstream_tls: None,
-            upstream_failure: "",
-            upstream_protocol: None,
-            cluster: None,
-            route: None,
-            virtual_host: "",
-            dynamic: &self.dynamic,
             stream_id: 1,
-            local_reply_body: "",
+            ..Record::new(&self.connection, &self.dynamic)
         }
     }
 }

@@ -5,39 +5,6 @@ use crate::http::{HeaderId, ResponseHead};
 use crate::record::{ConnectionInfo, DynamicMetadata, Record};
 use proptest::prelude::*;
 
-fn record<'a>(connection: &'a ConnectionInfo, dynamic: &'a DynamicMetadata) -> Record<'a> {
-    Record {
-        connection,
-        request: None,
-        response: None,
-        trailers: None,
-        protocol: None,
-        status: 0,
-        grpc_status: None,
-        flags: crate::outcome::Flags::NONE,
-        details: "",
-        start: Duration::ZERO,
-        duration: Duration::ZERO,
-        request_duration: None,
-        response_duration: None,
-        bytes_received: 0,
-        bytes_sent: 0,
-        attempts: 0,
-        upstream_host: None,
-        upstream_host_metadata: None,
-        upstream_local: None,
-        upstream_tls: None,
-        upstream_failure: "",
-        upstream_protocol: None,
-        cluster: None,
-        route: None,
-        virtual_host: "",
-        dynamic,
-        stream_id: 0,
-        local_reply_body: "",
-    }
-}
-
 fn add(name: &str, value: &str, action: AppendAction) -> HeaderAdd {
     let part = match value.strip_prefix('%') {
         Some(name) => Part::Operator(Operator::Req(bytes(name), None), None),
@@ -97,7 +64,7 @@ fn levels_change_a_request_from_the_most_to_the_least_specific() {
         let copy = head.clone();
         let found = find_route(&config, &copy, 0).unwrap();
         let mut scratch = b"left over".to_vec();
-        apply_request(&mut head, &found, Some(&cluster), &record(&connection, &dynamic), &mut scratch);
+        apply_request(&mut head, &found, Some(&cluster), &Record::new(&connection, &dynamic), &mut scratch);
         let got = |name| values(&head.headers, name);
         assert_eq!(got("x-o"), [last]);
         assert_eq!(got("x-add"), [&["c"], &order[..]].concat());
@@ -113,7 +80,7 @@ fn levels_change_a_request_from_the_most_to_the_least_specific() {
 fn a_field_that_is_not_there_is_not_overwritten_unless_it_may_be_added() {
     let (connection, dynamic) = (ConnectionInfo::default(), DynamicMetadata::default());
     let mut head = request("h", "/", &[]);
-    apply_changes(&mut head, &changes("one"), &record(&connection, &dynamic), &mut Vec::new());
+    apply_changes(&mut head, &changes("one"), &Record::new(&connection, &dynamic), &mut Vec::new());
     assert_eq!(values(&head.headers, "x-o"), ["one"]);
     assert!(values(&head.headers, "x-oe").is_empty());
 }
@@ -126,7 +93,7 @@ fn responses_are_changed_in_the_same_order() {
     let found = find_route(&config, &head, 0).unwrap();
     let mut answer = ResponseHead { status: 200, ..ResponseHead::default() };
     answer.headers.push(b"x-rm-rc", b"1");
-    let seen = Record { request: Some(&head), ..record(&connection, &dynamic) };
+    let seen = Record { request: Some(&head), ..Record::new(&connection, &dynamic) };
     apply_response(&mut answer, &found, Some(&cluster), &seen, &mut Vec::new());
     assert_eq!(values(&answer.headers, "x-add"), ["route", "vh", "rc"]);
     assert_eq!(values(&answer.headers, "x-sees"), ["of the request"; 3]);
