@@ -4,7 +4,6 @@
 //! it. Data threads measure in step with what they take in, see [`Memory::step`], so that the bound is not left behind
 //! between two looks; see `docs/decisions/2026-11-25-memory-is-measured-as-resident.md`.
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -80,7 +79,7 @@ impl Memory {
     pub fn new(limit: u64) -> Memory {
         Memory {
             limit,
-            page: page_size(),
+            page: rustix::param::page_size() as u64,
             statm: File::open("/proc/self/statm").ok(),
             used: AtomicU64::new(0),
             most: AtomicU64::new(0),
@@ -189,19 +188,6 @@ fn container_limit() -> Option<u64> {
     let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
     let files = [format!("/sys/fs/cgroup{path}/memory.max"), "/sys/fs/cgroup/memory.max".to_owned()];
     files.iter().find_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
-}
-
-/// `AT_PAGESZ` of the auxiliary vector, which is pairs of words (getauxval(3)).
-fn page_size() -> u64 {
-    const AT_PAGESZ: u64 = 6;
-    let mut words = Vec::new();
-    let read = File::open("/proc/self/auxv").and_then(|mut file| file.read_to_end(&mut words));
-    let pairs = words.chunks_exact(16).filter_map(|pair| {
-        let (key, value) = pair.split_at(8);
-        Some((u64::from_ne_bytes(key.try_into().ok()?), u64::from_ne_bytes(value.try_into().ok()?)))
-    });
-    let found = pairs.filter(|(key, _)| *key == AT_PAGESZ).map(|(_, value)| value).next();
-    found.filter(|_| read.is_ok()).unwrap_or(4096)
 }
 
 #[cfg(test)]
