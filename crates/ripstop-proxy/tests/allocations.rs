@@ -101,12 +101,19 @@ fn hop(upstream: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Its id is not of the sample whose decisions are kept; those allocate what they keep.
-const REQUEST: &[u8] = b"GET /path?q=1 HTTP/1.1\r\nhost: hop\r\nuser-agent: test\r\naccept: */*\r\n\
-    x-request-id: not-of-the-sample\r\n\r\n";
+/// Not of the sample whose decisions are kept: those allocate what they keep.
+const LEFT_OUT: &str = "not-of-the-sample";
+const SAMPLED: &str = "sampled-112";
 
-fn ask(stream: &mut TcpStream, buffer: &mut [u8]) {
-    stream.write_all(REQUEST).expect("sent");
+fn ask(stream: &mut TcpStream, buffer: &mut [u8], id: &str) {
+    let fields = "host: hop\r\nuser-agent: test\r\naccept: */*\r\n";
+    let length = {
+        let mut rest = &mut *buffer;
+        write!(rest, "GET /path?q=1 HTTP/1.1\r\n{fields}x-request-id: {id}\r\n\r\n").expect("room");
+        let left = rest.len();
+        buffer.len() - left
+    };
+    stream.write_all(&buffer[..length]).expect("sent");
     let mut got = 0;
     while !buffer[..got].ends_with(b"hello") {
         let read = stream.read(&mut buffer[got..]).expect("an answer");
@@ -123,13 +130,21 @@ fn a_request_over_kept_connections_allocates_nothing() {
     let mut stream = TcpStream::connect(hop(upstream())).expect("the hop listens");
     let mut buffer = [0; 4096];
     for _ in 0..WARM {
-        ask(&mut stream, &mut buffer);
+        ask(&mut stream, &mut buffer, LEFT_OUT);
     }
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    for _ in 0..COUNTED {
-        ask(&mut stream, &mut buffer);
-    }
-    let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let mut count = |id: &str| {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        for _ in 0..COUNTED {
+            ask(&mut stream, &mut buffer, id);
+        }
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    };
+    let made = count(LEFT_OUT);
     // Log lines go to their writer in blocks of up to 32 KiB, five times a second: a few allocations a block.
     assert!(made * 50 <= COUNTED, "{made} allocations in {COUNTED} requests");
+    let made = count(SAMPLED);
+    assert!(
+        (COUNTED..=10 * COUNTED).contains(&made),
+        "{made} allocations for {COUNTED} decisions that are kept"
+    );
 }
