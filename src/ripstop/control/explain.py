@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from ripstop import _core
 from ripstop.compiler import Compiler
@@ -189,11 +190,7 @@ def _from_within(core: _core.Snapshot, node: Registration, call: Call) -> _core.
 
 def _from_outside(core: _core.Snapshot, snapshot: Snapshot, call: Call) -> _core.Match:
     """At the gateway's listener of the URL's port; when it has one port only, at that (something may stand before it)."""
-    host, _, port = (
-        call.authority.rpartition(":") if call.authority[-1:].isdigit() else (call.authority, "", "")
-    )
-    host, port = (host, port) if host else (call.authority, "")
-    wanted = int(port) if port else _PORTS.get(call.scheme, 0)
+    host, wanted = _place_of(call)
     listeners = sorted(
         (found, name)
         for name in snapshot.of_type(type_urls.LISTENER)
@@ -207,6 +204,14 @@ def _from_outside(core: _core.Snapshot, snapshot: Snapshot, call: Call) -> _core
         raise NotFound(f"{call.caller} has no listener on port {wanted}", cure=f"its ports are: {there}")
     is_tls = call.scheme == "https"
     return _ask(core, fitting[0], call, server_name=host if is_tls else "", is_tls=is_tls)
+
+
+def _place_of(call: Call) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{call.authority}")
+        return parts.hostname or call.authority, parts.port or _PORTS[call.scheme]
+    except ValueError as error:
+        raise NotFound(f"{call.authority} is no host: {error}", cure="write HOST or HOST:PORT") from None
 
 
 def _ask(core: _core.Snapshot, listener: str, call: Call, **connection: Any) -> _core.Match:
