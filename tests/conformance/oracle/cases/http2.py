@@ -247,11 +247,20 @@ async def an_upstream_that_cuts_the_connection(s: Stage) -> None:
         await s.pause(0.1)
 
 
-@case(clusters=h2_cluster(h2_answer(), max_streams=1))
+async def takes_its_time(call: H2Call) -> None:
+    await asyncio.sleep(0.8)
+    await h2_answer()(call)
+
+
+@case(clusters=h2_cluster(h2_answer(), takes_its_time, max_streams=1))
 async def an_upstream_with_one_stream_at_a_time(s: Stage) -> None:
+    """Of a new connection a proxy does not know that before its SETTINGS came: the next request waits for that."""
     client = await s.h2()
     await client.ask("/first")
-    streams = [await client.open(f"/{n}") for n in range(4)]
+    streams = []
+    for n in range(4):
+        streams.append(await client.open(f"/{n}"))
+        await s.pause(0.15)
     for stream in streams:
         await client.answer(stream)
     s.up().seen.sort(key=lambda entry: str(entry["headers"]))
