@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -12,10 +13,17 @@ import httpx
 
 class Load:
     """Use as a context: `callers` threads call `url`, by the proxy of an instance where there is one, to the end of the
-    context: GET and POST by turns (which nobody may send twice), each on connections of its own that it keeps alive."""
+    context: GET and POST by turns (which nobody may send twice), each on connections of its own that it keeps alive;
+    `strangers` more make a connection for each call."""
 
     def __init__(
-        self, url: str, outbound_port: int | None = None, *, callers: int = 3, pause_s: float = 0.002
+        self,
+        url: str,
+        outbound_port: int | None = None,
+        *,
+        callers: int = 3,
+        strangers: int = 0,
+        pause_s: float = 0.002,
     ) -> None:
         self.url, self.outbound_port = url, outbound_port
         self.answered = 0
@@ -23,7 +31,8 @@ class Load:
         self._pause_s = pause_s
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
+        keeps = [True] * callers + [False] * strangers
+        self._threads = [threading.Thread(target=self._call, args=(kept,)) for kept in keeps]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -37,9 +46,10 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def _call(self) -> None:
+    def _call(self, keeps: bool) -> None:
+        headers = {} if keeps else {"connection": "close"}
         proxy = f"http://127.0.0.1:{self.outbound_port}" if self.outbound_port else None
-        with httpx.Client(proxy=proxy, timeout=20) as client:
+        with httpx.Client(proxy=proxy, timeout=20, headers=headers) as client:
             while not self._stop.is_set():
                 for method in ("GET", "POST"):
                     self._note(self._one(client, method))
@@ -67,14 +77,17 @@ class Load:
         assert self.answered >= goal, f"{self.answered} of {goal} calls were answered; {self.failures[:3]}"
 
 
-def eventually(is_so: Callable[[], bool], otherwise: str, within_s: float = 30.0) -> None:
-    """Wait until something is so, whatever the attempts before raise."""
+def eventually(
+    is_so: Callable[[], bool],
+    otherwise: str | Callable[[], str],
+    within_s: float = 30.0,
+    every_s: float = 0.1,
+) -> None:
+    """Wait until something is so, whatever the attempts before raise; else fail with what `otherwise` says then."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        try:
+        with contextlib.suppress(httpx.HTTPError):
             if is_so():
                 return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(otherwise)
+        time.sleep(every_s)
+    raise AssertionError(otherwise if isinstance(otherwise, str) else otherwise())

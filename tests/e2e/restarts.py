@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from load import eventually
+from tests.load import eventually
 
 from ripstop.proxy.run import RESTARTS_DATA_PLANE
 from ripstop.testing import Instance

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from load import Load
 from restarts import data_planes, restart
+from tests.load import Load
 
 from ripstop.model.workload import DataPlaneKind
 from ripstop.proxy.native import find_native

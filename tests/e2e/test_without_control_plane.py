@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from load import Load, eventually
 from restarts import data_planes, restart
+from tests.load import Load, eventually
 
 from ripstop.model.workload import DataPlaneKind
 from ripstop.testing import Instance, LocalMesh

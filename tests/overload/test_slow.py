@@ -22,16 +22,23 @@ def statuses(crowd: Crowd) -> set[bytes]:
     return told
 
 
-async def test_a_head_that_does_not_come_to_its_end_is_answered_408(tmp_path: Path) -> None:
-    async with running(tmp_path, request_headers_timeout="2s") as plane:
+async def all_are_answered_408(tmp_path: Path, start: bytes, **limit: str) -> None:
+    """Many send no more than `start`; meanwhile and afterwards others are served."""
+    async with running(tmp_path, **limit) as plane:
         with Crowd(plane.port) as crowd:
-            await asyncio.to_thread(crowd.send, SLOW, b"GET / HTTP/1.1\r\nhost: a.test\r\nx-slow: ")
+            await asyncio.to_thread(crowd.send, SLOW, start)
             for sock in crowd.sockets:
                 sock.settimeout(20)
             await plane.serves()
             assert await asyncio.to_thread(statuses, crowd) == {b"408"}
         await plane.serves()
         plane.survived()
+
+
+async def test_a_head_that_does_not_come_to_its_end_is_answered_408(tmp_path: Path) -> None:
+    await all_are_answered_408(
+        tmp_path, b"GET / HTTP/1.1\r\nhost: a.test\r\nx-slow: ", request_headers_timeout="2s"
+    )
 
 
 async def test_a_drop_now_and_then_does_not_keep_a_slow_head_alive(tmp_path: Path) -> None:
@@ -51,16 +58,8 @@ async def test_a_drop_now_and_then_does_not_keep_a_slow_head_alive(tmp_path: Pat
 
 
 async def test_a_body_that_does_not_come_to_its_end_is_answered_408(tmp_path: Path) -> None:
-    async with running(tmp_path, request_timeout="2s") as plane:
-        start = b"POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 1000\r\n\r\nhalf"
-        with Crowd(plane.port) as crowd:
-            await asyncio.to_thread(crowd.send, SLOW, start)
-            for sock in crowd.sockets:
-                sock.settimeout(20)
-            await plane.serves()
-            assert await asyncio.to_thread(statuses, crowd) == {b"408"}
-        await plane.serves()
-        plane.survived()
+    start = b"POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 1000\r\n\r\nhalf"
+    await all_are_answered_408(tmp_path, start, request_timeout="2s")
 
 
 async def test_an_upstream_that_never_answers_takes_no_more_requests_than_its_breaker_lets(

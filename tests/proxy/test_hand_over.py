@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.load import Load, eventually
 
 from ripstop.errors import Unavailable
 from ripstop.proxy.native import find_native
@@ -31,11 +32,14 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """After as many seconds as the path says."""
+        self.rfile.read(int(self.headers.get("content-length") or 0))
         time.sleep(float(self.path.strip("/") or 0))
         self.send_response(200)
         self.send_header("content-length", "2")
         self.end_headers()
         self.wfile.write(b"ok")
+
+    do_POST = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass
@@ -158,68 +162,38 @@ def running(directory: Path, upstream: int, **options: int) -> Iterator[Proxies]
         proxies.stop()
 
 
-def eventually(is_so: Any, log: Any) -> None:
-    deadline = time.monotonic() + SOON_S
-    while time.monotonic() < deadline:
-        try:
-            if is_so():
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.02)
-    raise AssertionError(log())
+def calls(proxies: Proxies) -> Load:
+    """Two callers that keep their connections, one that makes a new one for each call."""
+    return Load(f"http://127.0.0.1:{proxies.port}/", callers=2, strangers=1, pause_s=0.001)
 
 
-class Callers:
-    """One caller that keeps its connection, one that makes a new one for each call."""
-
-    def __init__(self, port: int) -> None:
-        self.port, self.answered, self.failures = port, 0, list[str]()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._call, args=(keeps,)) for keeps in (True, True, False)]
-
-    def __enter__(self) -> Callers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _call(self, keeps: bool) -> None:
-        headers = {} if keeps else {"connection": "close"}
-        with httpx.Client(timeout=SOON_S) as client:
-            while not self._stop.is_set():
-                try:
-                    answer = client.get(f"http://127.0.0.1:{self.port}/", headers=headers)
-                    if answer.status_code != 200:
-                        self.failures.append(f"{answer.status_code} {answer.text}")
-                    self.answered += 1
-                except httpx.HTTPError as error:
-                    self.failures.append(repr(error))
-                time.sleep(0.001)
+@contextmanager
+def under_way(proxies: Proxies, path: str) -> Iterator[Future[httpx.Response]]:
+    """A call whose answer takes so many seconds (the path), once it is on its way."""
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(httpx.get, f"http://127.0.0.1:{proxies.port}/{path}", timeout=SOON_S)
+        eventually(lambda: "downstream_rq_active: 1" in proxies.ask("/stats").text, proxies.log)
+        yield slow
 
 
 def test_no_call_fails_while_processes_of_different_size_take_over(tmp_path: Path, upstream: int) -> None:
     """20 times; with one thread, with three that share its socket, with two that share the three's."""
-    with running(tmp_path, upstream) as proxies, Callers(proxies.port) as callers:
+    with running(tmp_path, upstream) as proxies, calls(proxies) as load:
         for number in range(20):
-            before, answered = proxies.processes[-1], callers.answered
+            before = proxies.processes[-1]
             proxies.start(concurrency=(3, 2, 1)[number % 3])
             assert before.wait(SOON_S) == 0, proxies.log()
-            eventually(lambda: callers.answered > answered + 10, proxies.log)  # noqa: B023
+            load.wait_for(10)
         proxies.wait_ready()
         assert proxies.processes[-1].poll() is None
-    assert callers.failures == []
+    assert load.failures == []
 
 
 def test_a_process_that_does_not_get_ready_leaves_the_one_before_it_serving(
     tmp_path: Path, upstream: int
 ) -> None:
     """Its control plane never answers; it gives up after the 15 s of an initialisation."""
-    with running(tmp_path, upstream) as proxies, Callers(proxies.port) as callers:
+    with running(tmp_path, upstream) as proxies, calls(proxies) as load:
         config = proxies.config(upstream)
         config["static_resources"]["clusters"].append(
             config["static_resources"]["clusters"][0] | {"name": "ads"}
@@ -238,7 +212,7 @@ def test_a_process_that_does_not_get_ready_leaves_the_one_before_it_serving(
         proxies.write(proxies.config(upstream))
         proxies.start()
         assert proxies.processes[0].wait(SOON_S) == 0, proxies.log()
-    assert callers.failures == []
+    assert load.failures == []
 
 
 def test_sockets_in_the_file_system_are_handed_over_too(tmp_path: Path, upstream: int) -> None:
@@ -299,9 +273,7 @@ def test_a_connection_that_is_used_while_its_process_ends_hears_it_with_an_answe
 
 
 def test_a_request_on_its_way_is_answered_while_the_process_ends(tmp_path: Path, upstream: int) -> None:
-    with running(tmp_path, upstream, drain_s=15) as proxies, ThreadPoolExecutor() as pool:
-        slow = pool.submit(httpx.get, f"http://127.0.0.1:{proxies.port}/1.5", timeout=SOON_S)
-        eventually(lambda: "downstream_rq_active: 1" in proxies.ask("/stats").text, proxies.log)
+    with running(tmp_path, upstream, drain_s=15) as proxies, under_way(proxies, "1.5") as slow:
         proxies.processes[0].terminate()
         answer = slow.result()
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
@@ -309,9 +281,7 @@ def test_a_request_on_its_way_is_answered_while_the_process_ends(tmp_path: Path,
 
 
 def test_what_is_on_its_way_at_the_deadline_is_cut(tmp_path: Path, upstream: int) -> None:
-    with running(tmp_path, upstream, drain_s=1) as proxies, ThreadPoolExecutor() as pool:
-        slow = pool.submit(httpx.get, f"http://127.0.0.1:{proxies.port}/15", timeout=SOON_S)
-        eventually(lambda: "downstream_rq_active: 1" in proxies.ask("/stats").text, proxies.log)
+    with running(tmp_path, upstream, drain_s=1) as proxies, under_way(proxies, "15") as slow:
         proxies.processes[0].terminate()
         assert proxies.processes[0].wait(10) == 0
         with pytest.raises(httpx.RemoteProtocolError):
@@ -319,9 +289,7 @@ def test_what_is_on_its_way_at_the_deadline_is_cut(tmp_path: Path, upstream: int
 
 
 def test_what_a_closed_listener_carries_is_cut_after_the_drain_time(tmp_path: Path, upstream: int) -> None:
-    with running(tmp_path, upstream, drain_s=1) as proxies, ThreadPoolExecutor() as pool:
-        slow = pool.submit(httpx.get, f"http://127.0.0.1:{proxies.port}/15", timeout=SOON_S)
-        eventually(lambda: "downstream_rq_active: 1" in proxies.ask("/stats").text, proxies.log)
+    with running(tmp_path, upstream, drain_s=1) as proxies, under_way(proxies, "15") as slow:
         drain(proxies, "")
         with pytest.raises(httpx.RemoteProtocolError):
             slow.result(10)
